@@ -1,0 +1,236 @@
+//! The schema: which types there are, which relations are stored on them, which permissions follow.
+//!
+//! Text is cut into tokens, read to a tree, resolved to numbers, proven to have an answer
+//! (stratified) and compiled to flat programs. What comes out is immutable.
+
+mod diagnostic;
+mod lex;
+mod parse;
+mod program;
+mod resolve;
+mod stratify;
+mod syntax;
+
+use std::fmt;
+
+use rustc_hash::FxHashMap;
+
+pub use diagnostic::{Diagnostic, SchemaError};
+pub(crate) use program::{Group, Op};
+
+use crate::name::nearest;
+
+/// One named part of a schema: each module of an application contributes its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// What errors call this part, such as a file or module name.
+    pub name: &'a str,
+    /// The definitions.
+    pub text: &'a str,
+}
+
+/// What is asked about and stored: types, their relations and permissions, compiled and immutable.
+///
+/// The language is SpiceDB's: `definition`s hold `relation`s, which are stored, and `permission`s,
+/// which are computed. `+` is union and binds tightest, then `&` intersection, then `-` exclusion;
+/// `parent->view` is whoever holds `view` on an object that is `parent` of this one; `nil` is nobody.
+///
+/// # How does a schema look?
+///
+/// ```
+/// use formwork_authz::Schema;
+///
+/// let schema = Schema::parse("
+///     definition user {}
+///     definition team {
+///         relation member: user | team#member
+///     }
+///     definition document {
+///         relation folder: document
+///         relation viewer: user | user:* | team#member
+///         relation banned: user
+///         permission view = viewer + folder->view - banned
+///     }
+/// ")?;
+/// assert_eq!(schema.object_types().collect::<Vec<_>>(), ["user", "team", "document"]);
+/// assert_eq!(schema.permissions("document").collect::<Vec<_>>(), ["view"]);
+/// # Ok::<(), formwork_authz::SchemaError>(())
+/// ```
+pub struct Schema {
+    pub(crate) types: Vec<TypeInfo>,
+    pub(crate) type_ids: FxHashMap<Box<str>, u32>,
+    pub(crate) slots: Vec<SlotInfo>,
+    pub(crate) edges: Vec<EdgeInfo>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) ops: Vec<Op>,
+}
+
+/// A type of objects.
+pub(crate) struct TypeInfo {
+    pub(crate) name: Box<str>,
+    pub(crate) doc: Box<str>,
+    pub(crate) slot_ids: FxHashMap<Box<str>, u32>,
+    /// In the order of the text.
+    pub(crate) slots: Vec<u32>,
+}
+
+/// A relation or permission of a type.
+pub(crate) struct SlotInfo {
+    pub(crate) name: Box<str>,
+    pub(crate) doc: Box<str>,
+    pub(crate) type_id: u32,
+    /// What may be stored; `None` for a permission.
+    pub(crate) edges: Option<Vec<u32>>,
+}
+
+/// A kind of subject that may be stored in a relation.
+pub(crate) struct EdgeInfo {
+    pub(crate) slot: u32,
+    pub(crate) subject: SubjectKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum SubjectKind {
+    /// An object of a type.
+    Object(u32),
+    /// Everyone of a type.
+    Wildcard(u32),
+    /// Everyone of a relation or permission.
+    Userset(u32),
+}
+
+impl Schema {
+    /// Compiles a schema from one text.
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault of the text.
+    pub fn parse(text: &str) -> Result<Self, SchemaError> {
+        Self::compose(&[Source { name: "schema", text }])
+    }
+
+    /// Compiles a schema from parts that may refer to each other.
+    ///
+    /// # How do modules contribute their own definitions?
+    ///
+    /// ```
+    /// use formwork_authz::{Schema, Source};
+    ///
+    /// let schema = Schema::compose(&[
+    ///     Source { name: "people", text: "definition user {}" },
+    ///     Source { name: "rfis", text: "definition rfi { relation assignee: user }" },
+    /// ])?;
+    /// assert_eq!(schema.relations("rfi").collect::<Vec<_>>(), ["assignee"]);
+    /// # Ok::<(), formwork_authz::SchemaError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault of all parts; two parts that define one type are a fault.
+    pub fn compose(sources: &[Source<'_>]) -> Result<Self, SchemaError> {
+        resolve::compile(sources)
+    }
+
+    /// The types, in the order of the text.
+    pub fn object_types(&self) -> impl Iterator<Item = &str> {
+        self.types.iter().map(|info| &*info.name)
+    }
+
+    /// The relations of a type, which are stored, in the order of the text.
+    pub fn relations(&self, object_type: &str) -> impl Iterator<Item = &str> {
+        self.slots_of(object_type).filter(|slot| slot.edges.is_some()).map(|slot| &*slot.name)
+    }
+
+    /// The permissions of a type, which are computed, in the order of the text.
+    pub fn permissions(&self, object_type: &str) -> impl Iterator<Item = &str> {
+        self.slots_of(object_type).filter(|slot| slot.edges.is_none()).map(|slot| &*slot.name)
+    }
+
+    /// The doc comment of a type, or of one of its relations and permissions.
+    pub fn doc(&self, object_type: &str, name: Option<&str>) -> Option<&str> {
+        let info = self.type_info(self.type_id(object_type)?)?;
+        match name {
+            None => Some(&info.doc),
+            Some(name) => Some(&self.slot(*info.slot_ids.get(name)?)?.doc),
+        }
+    }
+
+    /// The subjects that a relation may hold, as they are written: `user`, `team#member`, `user:*`.
+    pub fn subject_types(&self, object_type: &str, relation: &str) -> Vec<String> {
+        let edges = self.slot_id(object_type, relation).and_then(|slot| self.slot(slot)?.edges.as_ref());
+        edges.into_iter().flatten().filter_map(|&edge| self.edge_text(edge)).collect()
+    }
+
+    fn slots_of(&self, object_type: &str) -> impl Iterator<Item = &SlotInfo> {
+        let info = self.type_id(object_type).and_then(|id| self.type_info(id));
+        info.into_iter().flat_map(|info| &info.slots).filter_map(|&slot| self.slot(slot))
+    }
+
+    fn slot_id(&self, object_type: &str, name: &str) -> Option<u32> {
+        self.type_info(self.type_id(object_type)?)?.slot_ids.get(name).copied()
+    }
+
+    fn edge_text(&self, edge: u32) -> Option<String> {
+        Some(match self.edge(edge)?.subject {
+            SubjectKind::Object(id) => self.type_name(id).to_owned(),
+            SubjectKind::Wildcard(id) => format!("{}:*", self.type_name(id)),
+            SubjectKind::Userset(slot) => self.slot_text(slot),
+        })
+    }
+
+    pub(crate) fn type_id(&self, name: &str) -> Option<u32> {
+        self.type_ids.get(name).copied()
+    }
+
+    pub(crate) fn type_info(&self, id: u32) -> Option<&TypeInfo> {
+        self.types.get(id as usize)
+    }
+
+    pub(crate) fn type_name(&self, id: u32) -> &str {
+        self.type_info(id).map_or("", |info| &info.name)
+    }
+
+    pub(crate) fn slot(&self, id: u32) -> Option<&SlotInfo> {
+        self.slots.get(id as usize)
+    }
+
+    pub(crate) fn edge(&self, id: u32) -> Option<&EdgeInfo> {
+        self.edges.get(id as usize)
+    }
+
+    pub(crate) fn group(&self, id: u32) -> Option<&Group> {
+        self.groups.get(id as usize)
+    }
+
+    pub(crate) fn op(&self, id: u32) -> Option<&Op> {
+        self.ops.get(id as usize)
+    }
+
+    /// `document#view`.
+    pub(crate) fn slot_text(&self, id: u32) -> String {
+        self.slot(id).map_or(String::new(), |slot| format!("{}#{}", self.type_name(slot.type_id), slot.name))
+    }
+
+    /// The edge that stores subjects of this form in a relation, if the relation may hold them.
+    pub(crate) fn edge_for(&self, slot: u32, subject: SubjectKind) -> Option<u32> {
+        let edges = self.slot(slot)?.edges.as_ref()?;
+        edges.iter().copied().find(|&edge| self.edge(edge).is_some_and(|info| info.subject == subject))
+    }
+
+    /// A type that may have been meant.
+    pub(crate) fn near_type(&self, wanted: &str) -> Option<&str> {
+        nearest(wanted, self.object_types())
+    }
+
+    /// A relation or permission of the type that may have been meant.
+    pub(crate) fn near_slot(&self, type_id: u32, wanted: &str) -> Option<&str> {
+        let slots = self.type_info(type_id)?.slots.iter();
+        nearest(wanted, slots.filter_map(|&slot| self.slot(slot)).map(|slot| &*slot.name))
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schema").field("types", &self.types.len()).finish_non_exhaustive()
+    }
+}

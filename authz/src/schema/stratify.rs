@@ -1,0 +1,193 @@
+//! Proves that every question has an answer: no permission may take itself away.
+//!
+//! With `view = reader - hidden` and `hidden = view`, whoever reads would be hidden if and only if
+//! they were not. Such a schema has no meaning, so it is refused. What remains falls into layers
+//! (strata): whatever is excluded lies in a lower layer and is settled before it is subtracted.
+
+use std::collections::VecDeque;
+
+use crate::schema::program::{Op, Rule, Walk};
+use crate::schema::{EdgeInfo, SlotInfo, SubjectKind};
+
+/// Exclusions of exclusions; each level of an answer costs stack.
+pub(crate) const MAX_LAYERS: usize = 64;
+
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    to: u32,
+    excluded: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unstratified {
+    /// The groups of the cycle, from the one that excludes back to itself.
+    Cycle(Vec<u32>),
+    /// A group that stands on more layers than allowed.
+    TooDeep(u32),
+}
+
+/// Finds exclusions that go through a cycle, or layers that are too many.
+pub(crate) fn verify(
+    slots: &[SlotInfo],
+    edges: &[EdgeInfo],
+    rules: &[Option<Rule>],
+    ops: &[Op],
+) -> Vec<Unstratified> {
+    let links: Vec<Vec<Link>> = (0..rules.len()).map(|group| links_of(group, slots, edges, rules, ops)).collect();
+    let component = components(&links);
+    let component_of = |group: u32| component.get(group as usize).copied().unwrap_or(0);
+    let mut found = Vec::new();
+    for (from, outgoing) in links.iter().enumerate() {
+        let from = from as u32;
+        for link in outgoing {
+            if link.excluded && component_of(link.to) == component_of(from) {
+                found.push(Unstratified::Cycle(cycle(from, link.to, &links)));
+            }
+        }
+    }
+    if found.is_empty() {
+        found.extend(deepest(&links, &component).map(Unstratified::TooDeep));
+    }
+    found
+}
+
+fn links_of(
+    group: usize,
+    slots: &[SlotInfo],
+    edges: &[EdgeInfo],
+    rules: &[Option<Rule>],
+    ops: &[Op],
+) -> Vec<Link> {
+    let mut links = Vec::new();
+    let stored = slots.get(group).and_then(|slot| slot.edges.as_ref());
+    for &edge in stored.into_iter().flatten() {
+        if let Some(SubjectKind::Userset(to)) = edges.get(edge as usize).map(|info| info.subject) {
+            links.push(Link { to, excluded: false });
+        }
+    }
+    let mut todo: Vec<&Rule> = rules.get(group).and_then(Option::as_ref).into_iter().collect();
+    while let Some(rule) = todo.pop() {
+        match rule {
+            Rule::Nil => {}
+            Rule::Group(to) => links.push(Link { to: *to, excluded: false }),
+            Rule::Arrow(walks) => {
+                links.extend(walks.iter().map(|Walk { target, .. }| Link { to: *target, excluded: false }));
+            }
+            Rule::Union(operands) => todo.extend(operands),
+            Rule::Op(op) => {
+                let Some(op) = ops.get(*op as usize) else { continue };
+                links.extend(op.require.iter().map(|&to| Link { to, excluded: false }));
+                links.extend(op.except.iter().map(|&to| Link { to, excluded: true }));
+            }
+        }
+    }
+    links
+}
+
+/// Strongly connected components after Tarjan, without recursion: the number of each group's
+/// component. Components are numbered so that links lead to the same or a lower number.
+fn components(links: &[Vec<Link>]) -> Vec<u32> {
+    const UNSEEN: u32 = u32::MAX;
+    let count = links.len();
+    let (mut order, mut low) = (vec![UNSEEN; count], vec![UNSEEN; count]);
+    let mut component = vec![UNSEEN; count];
+    let (mut next_order, mut next_component) = (0, 0);
+    let (mut open, mut path): (Vec<u32>, Vec<(u32, usize)>) = (Vec::new(), Vec::new());
+    let at = |list: &[u32], group: u32| list.get(group as usize).copied().unwrap_or(UNSEEN);
+    let set = |list: &mut [u32], group: u32, value: u32| {
+        if let Some(slot) = list.get_mut(group as usize) {
+            *slot = value;
+        }
+    };
+    for root in 0..count as u32 {
+        if at(&order, root) != UNSEEN {
+            continue;
+        }
+        path.push((root, 0));
+        while let Some((group, step)) = path.pop() {
+            if step == 0 {
+                set(&mut order, group, next_order);
+                set(&mut low, group, next_order);
+                next_order += 1;
+                open.push(group);
+            }
+            if let Some(link) = links.get(group as usize).and_then(|outgoing| outgoing.get(step)) {
+                path.push((group, step + 1));
+                if at(&order, link.to) == UNSEEN {
+                    path.push((link.to, 0));
+                } else if at(&component, link.to) == UNSEEN {
+                    let least = at(&low, group).min(at(&order, link.to));
+                    set(&mut low, group, least);
+                }
+                continue;
+            }
+            if at(&low, group) == at(&order, group) {
+                while let Some(member) = open.pop() {
+                    set(&mut component, member, next_component);
+                    if member == group {
+                        break;
+                    }
+                }
+                next_component += 1;
+            }
+            if let Some(&(parent, _)) = path.last() {
+                let least = at(&low, parent).min(at(&low, group));
+                set(&mut low, parent, least);
+            }
+        }
+    }
+    component
+}
+
+/// The shortest way from what is excluded back to the group that excludes it.
+fn cycle(from: u32, excluded: u32, links: &[Vec<Link>]) -> Vec<u32> {
+    let mut came_from = vec![u32::MAX; links.len()];
+    let mut todo = VecDeque::from([excluded]);
+    while let Some(group) = todo.pop_front() {
+        if group == from {
+            break;
+        }
+        for link in links.get(group as usize).into_iter().flatten() {
+            if let Some(before) = came_from.get_mut(link.to as usize)
+                && *before == u32::MAX
+                && link.to != excluded
+            {
+                *before = group;
+                todo.push_back(link.to);
+            }
+        }
+    }
+    let mut way = vec![from];
+    let mut at = from;
+    while at != excluded {
+        at = came_from.get(at as usize).copied().unwrap_or(excluded);
+        if at == u32::MAX {
+            break;
+        }
+        way.push(at);
+    }
+    way.push(from);
+    // Collected backwards, from the end of the cycle.
+    way.reverse();
+    way
+}
+
+/// A group on more layers of exclusion than allowed.
+fn deepest(links: &[Vec<Link>], component: &[u32]) -> Option<u32> {
+    let mut by_component: Vec<(u32, u32)> = component.iter().copied().zip(0..).collect();
+    by_component.sort_unstable();
+    let mut depth = vec![0; links.len()];
+    for (number, group) in by_component {
+        for link in links.get(group as usize).into_iter().flatten() {
+            let below = component.get(link.to as usize).copied().unwrap_or(number);
+            let layers = depth.get(below as usize).copied().unwrap_or(0) + usize::from(link.excluded);
+            if let Some(own) = depth.get_mut(number as usize) {
+                *own = layers.max(*own);
+                if *own > MAX_LAYERS {
+                    return Some(group);
+                }
+            }
+        }
+    }
+    None
+}

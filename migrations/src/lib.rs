@@ -1,0 +1,146 @@
+//! The SQL of Formwork's crates, embedded.
+//!
+//! A [`Set`] holds the migrations of one crate or one module of a service. Those under `platform/`
+//! run once a database, in the schema `platform`; those under `home/` run once a tenant home, with
+//! `search_path` set to that home, so that their names are unqualified and one text serves every
+//! isolation mode. Migrations go forward only; a file that has been released is never edited.
+//!
+//! ```
+//! let names: Vec<_> = formwork_migrations::TENANCY.platform.iter().map(|m| m.name).collect();
+//! assert_eq!(names, ["control_plane"]);
+//! ```
+//!
+//! This crate runs nothing: `formwork-tenancy` does.
+
+mod tenant_table;
+
+pub use tenant_table::TenantTable;
+
+/// One step of a schema, applied in a transaction of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migration {
+    /// Position inside its list, from 1, without gaps.
+    pub version: i32,
+    /// What the step is about.
+    pub name: &'static str,
+    /// The statements.
+    pub sql: &'static str,
+}
+
+/// The migrations of one crate or module.
+#[derive(Debug, Clone, Copy)]
+pub struct Set {
+    /// Unique name, also the folder.
+    pub name: &'static str,
+    /// Steps that run once a database.
+    pub platform: &'static [Migration],
+    /// Steps that run once a tenant home.
+    pub home: &'static [Migration],
+}
+
+#[allow(unused_macros, reason = "a build without any feature has no set")]
+macro_rules! migration {
+    ($version:literal, $name:literal, $path:literal) => {
+        Migration { version: $version, name: $name, sql: include_str!(concat!("../", $path)) }
+    };
+}
+
+/// Registry, streams and the functions by which a service login resolves exact keys.
+#[cfg(feature = "tenancy")]
+pub const TENANCY: Set = Set {
+    name: "tenancy",
+    platform: &[migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql")],
+    home: &[],
+};
+
+/// Permission tuples and their change log.
+#[cfg(feature = "authz")]
+pub const AUTHZ: Set = Set {
+    name: "authz",
+    platform: &[migration!(1, "permission_changes", "authz/platform/0001_permission_changes.sql")],
+    home: &[migration!(1, "permission_tuples", "authz/home/0001_permission_tuples.sql")],
+};
+
+/// The append-only audit trail.
+#[cfg(feature = "audit")]
+pub const AUDIT: Set = Set {
+    name: "audit",
+    platform: &[],
+    home: &[migration!(1, "audit_events", "audit/home/0001_audit_events.sql")],
+};
+
+/// Links between any two entities.
+#[cfg(feature = "entity-links")]
+pub const ENTITY_LINKS: Set = Set {
+    name: "entity-links",
+    platform: &[],
+    home: &[migration!(1, "entity_links", "entity-links/home/0001_entity_links.sql")],
+};
+
+/// The reference service's modules, in the order of their dependencies.
+#[cfg(feature = "service")]
+pub const SERVICE: &[Set] = &[
+    Set {
+        name: "service/members",
+        platform: &[],
+        home: &[migration!(1, "members", "service/members/home/0001_members.sql")],
+    },
+    Set {
+        name: "service/projects",
+        platform: &[],
+        home: &[migration!(1, "projects", "service/projects/home/0001_projects.sql")],
+    },
+    Set {
+        name: "service/tasks",
+        platform: &[],
+        home: &[migration!(1, "tasks", "service/tasks/home/0001_tasks.sql")],
+    },
+];
+
+#[cfg(all(test, feature = "service"))]
+mod tests {
+    use super::*;
+
+    fn all_sets() -> Vec<Set> {
+        let mut sets = vec![TENANCY, AUTHZ, AUDIT, ENTITY_LINKS];
+        sets.extend_from_slice(SERVICE);
+        sets
+    }
+
+    #[test]
+    fn versions_count_from_one_without_gaps() {
+        for set in all_sets() {
+            for list in [set.platform, set.home] {
+                for (index, migration) in list.iter().enumerate() {
+                    assert_eq!(migration.version as usize, index + 1, "{} {}", set.name, migration.name);
+                }
+            }
+        }
+    }
+
+    /// The policy text is generated; what is checked in must be what the generator writes today.
+    #[test]
+    fn every_table_of_a_home_carries_the_generated_policy() {
+        for set in all_sets() {
+            for migration in set.home {
+                for table in created_tables(migration.sql) {
+                    let expected = TenantTable::new(&table).sql();
+                    assert!(
+                        migration.sql.contains(&expected)
+                            || migration.sql.contains(&TenantTable::new(&table).append_only().sql()),
+                        "{}/{}: table `{table}` lacks the generated block:\n{expected}",
+                        set.name,
+                        migration.name
+                    );
+                }
+            }
+        }
+    }
+
+    fn created_tables(sql: &str) -> Vec<String> {
+        sql.lines()
+            .filter_map(|line| line.strip_prefix("create table "))
+            .map(|rest| rest.split([' ', '(']).next().unwrap().to_owned())
+            .collect()
+    }
+}

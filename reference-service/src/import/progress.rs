@@ -1,0 +1,116 @@
+//! How far an import is: a bar on a terminal, else one line when a step starts and one when it ends.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+const BYTES: &str = "{prefix:>8} {wide_bar} {bytes}/{total_bytes}, {msg}{binary_bytes_per_sec}, {eta} left";
+const ROWS: &str = "{prefix:>8} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left";
+
+/// Shows the steps of an import on standard error.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    plain: bool,
+}
+
+impl Progress {
+    /// A bar if standard error is a terminal, else plain lines.
+    pub fn stderr() -> Self {
+        let plain = !std::io::stderr().is_terminal();
+        let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        Self { bar: ProgressBar::with_draw_target(None, target), plain }
+    }
+
+    /// Shows nothing.
+    pub fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden(), plain: false }
+    }
+
+    /// Starts a step that reads a file.
+    pub fn start_bytes(&self, step: &'static str, bytes: u64) {
+        self.start(step, bytes, BYTES);
+        if self.plain {
+            eprintln!("{step}: {}", HumanBytes(bytes));
+        }
+    }
+
+    /// Starts a step that goes through rows.
+    pub fn start_rows(&self, step: &'static str, rows: u64) {
+        self.start(step, rows, ROWS);
+        if self.plain {
+            eprintln!("{step}: {} rows", HumanCount(rows));
+        }
+    }
+
+    /// Sets how many bytes or rows of the step are done.
+    pub fn advance(&self, done: u64) {
+        self.bar.set_position(done);
+    }
+
+    /// Names the rows that a step over bytes has read.
+    pub fn rows(&self, rows: u64) {
+        if !self.bar.is_hidden() {
+            self.bar.set_message(format!("{} rows, ", HumanCount(rows)));
+        }
+    }
+
+    /// Ends a step with one line that stays.
+    pub fn end(&self, outcome: &str) {
+        let step = self.bar.prefix();
+        if self.plain {
+            eprintln!("{step}: {outcome} in {:.1} s", self.bar.elapsed().as_secs_f64());
+        } else if !self.bar.is_hidden() {
+            self.bar.println(format!("{step:>8} {outcome} in {:.1} s", self.bar.elapsed().as_secs_f64()));
+        }
+        self.bar.disable_steady_tick();
+        self.bar.reset();
+    }
+
+    fn start(&self, step: &'static str, length: u64, template: &str) {
+        self.bar.reset();
+        self.bar.set_length(length);
+        self.bar.set_prefix(step);
+        self.bar.set_message("");
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+        if !self.bar.is_hidden() {
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_sound() {
+        for template in [BYTES, ROWS] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_bar_shows_bytes_and_rows() {
+        let terminal = indicatif::InMemoryTerm::new(4, 100);
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(terminal.clone())));
+        let progress = Progress { bar, plain: false };
+        progress.start_bytes("checking", 4096);
+        progress.rows(1234);
+        progress.advance(2048);
+        progress.bar.force_draw();
+        let shown = terminal.contents();
+        assert!(shown.contains("checking") && shown.contains("2.00 KiB/4.00 KiB, 1,234 rows, "), "{shown}");
+        progress.end("1,234 rows");
+        assert!(terminal.contents().contains("checking 1,234 rows in 0.0 s"), "{}", terminal.contents());
+    }
+}

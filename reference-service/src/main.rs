@@ -1,0 +1,2 @@
+//! The `formwork` program.
+fn main() {}

@@ -1,0 +1,251 @@
+//! The connection under a transaction, and the two things that sqlx leaves to us.
+//!
+//! **A connection is reused only when its last answer has been read.** In sqlx 0.8.4 to 0.9.0 a future
+//! that is dropped while BEGIN is on its way leaves the connection inside an open transaction, with the
+//! tenant's `SET LOCAL` in force, and the pool hands it to the next caller (sqlx issues #4385, #4393).
+//! So whoever waits for an answer first notes that one is owed; dropped in that state, the connection
+//! is closed. Dropped between two statements, a ROLLBACK is queued before the pool sees it.
+//!
+//! **Behind a transaction pooler no statement may be prepared by name**, so the executor can strip
+//! persistence from whatever it is given.
+
+use std::fmt;
+
+use futures::{StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use sqlx::{
+    AssertSqlSafe, Connection, Database, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr,
+    error::BoxDynError,
+    pool::PoolConnection,
+    postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+};
+use sqlx_core::transaction::TransactionManager;
+
+/// What executes a transaction's statements: `&mut TenantConn` is an [`Executor`].
+///
+/// Transaction control and session settings are refused here, since they belong to
+/// [`TenantTx`](crate::TenantTx).
+pub struct TenantConn {
+    conn: PoolConnection<Postgres>,
+    /// INVARIANT: true from before anything is sent until its whole answer has been read.
+    answer_owed: bool,
+    /// INVARIANT: true exactly while sqlx counts a transaction on `conn`.
+    open: bool,
+    prepared: bool,
+}
+
+impl TenantConn {
+    /// Sends `text`, which must begin a transaction.
+    #[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
+    pub(crate) async fn begin(
+        conn: PoolConnection<Postgres>,
+        text: &'static str,
+        settings: String,
+        prepared: bool,
+    ) -> Result<Self, sqlx::Error> {
+        let mut this = Self { conn, answer_owed: true, open: false, prepared };
+        let begin = AssertSqlSafe(format!("{text}{settings}"));
+        let transaction = this.conn.begin_with(begin).await?;
+        // Its depth stays counted on the connection; its borrow ends here.
+        std::mem::forget(transaction);
+        this.open = true;
+        this.answer_owed = false;
+        Ok(this)
+    }
+
+    /// Commits in one message, and takes the state after it. See [`CommitAnswer`].
+    pub(crate) async fn commit(&mut self, confirm: String) -> CommitAnswer {
+        // The last BEGIN keeps the server in step with sqlx's own count of transactions, which only
+        // a ROLLBACK can lower without an answer to wait for.
+        let text = format!(
+            "{confirm}; commit; \
+             select pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text; begin"
+        );
+        self.answer_owed = true;
+        let mut answer = CommitAnswer { completed: 0, rows: Vec::new(), error: None };
+        let mut steps = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(&mut *self.conn);
+        while let Some(step) = steps.next().await {
+            match step {
+                Ok(Either::Left(_)) => answer.completed += 1,
+                Ok(Either::Right(row)) => answer.rows.push(row),
+                Err(error) => {
+                    answer.error = Some(error);
+                    break;
+                }
+            }
+        }
+        drop(steps);
+        self.answer_owed = answer.error.as_ref().is_some_and(leaves_answer_owed);
+        if answer.error.is_none() {
+            Manager::start_rollback(&mut self.conn);
+            self.open = false;
+        }
+        answer
+    }
+
+    /// Rolls back and waits for the answer.
+    pub(crate) async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        self.answer_owed = true;
+        Manager::rollback(&mut self.conn).await?;
+        self.open = false;
+        self.answer_owed = false;
+        Ok(())
+    }
+
+    /// The connection itself, for what no statement can do, such as COPY.
+    pub(crate) fn raw(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+
+    fn guarded<Q>(&self, query: Q) -> Guarded<Q> {
+        Guarded { query, prepared: self.prepared }
+    }
+}
+
+/// How far the message that commits came.
+pub(crate) struct CommitAnswer {
+    /// Statements that completed: one, the confirmation; two, the commit; three, the state after it.
+    pub(crate) completed: usize,
+    /// The transaction's id, then the state.
+    pub(crate) rows: Vec<PgRow>,
+    /// What stopped it.
+    pub(crate) error: Option<sqlx::Error>,
+}
+
+/// The server's errors end an answer; anything else leaves its rest on the wire.
+fn leaves_answer_owed(error: &sqlx::Error) -> bool {
+    !matches!(error, sqlx::Error::Database(_))
+}
+
+type Manager = <Postgres as Database>::TransactionManager;
+
+impl Drop for TenantConn {
+    fn drop(&mut self) {
+        if self.answer_owed {
+            self.conn.close_on_drop();
+        } else if self.open {
+            Manager::start_rollback(&mut self.conn);
+        }
+    }
+}
+
+impl fmt::Debug for TenantConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantConn").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl<'c> Executor<'c> for &'c mut TenantConn {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let query = self.guarded(query);
+        let TenantConn { conn, answer_owed, .. } = self;
+        *answer_owed = true;
+        let answer = Executor::fetch_many(&mut **conn, query);
+        stream::unfold((answer, answer_owed), |(mut answer, answer_owed)| async move {
+            let step = answer.next().await;
+            match &step {
+                None => *answer_owed = false,
+                Some(Err(error)) => *answer_owed = leaves_answer_owed(error),
+                Some(Ok(_)) => {}
+            }
+            step.map(|step| (step, (answer, answer_owed)))
+        })
+        .boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let query = self.guarded(query);
+        Box::pin(async move {
+            self.answer_owed = true;
+            let row = Executor::fetch_optional(&mut *self.conn, query).await;
+            self.answer_owed = row.as_ref().err().is_some_and(leaves_answer_owed);
+            row
+        })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        Box::pin(async move {
+            self.answer_owed = true;
+            let statement = Executor::prepare_with(&mut *self.conn, sql, parameters).await;
+            self.answer_owed = statement.as_ref().err().is_some_and(leaves_answer_owed);
+            statement
+        })
+    }
+}
+
+/// A query that may not end its transaction, and is not persistent where that is unsafe.
+struct Guarded<Q> {
+    query: Q,
+    prepared: bool,
+}
+
+impl<'q, Q: Execute<'q, Postgres>> Execute<'q, Postgres> for Guarded<Q> {
+    fn sql(self) -> SqlStr {
+        let sql = self.query.sql();
+        match controls_transaction(sql.as_str()) {
+            // Execute has no way to fail on its text; the server says what our check found.
+            true => REFUSED.into_sql_str(),
+            false => sql,
+        }
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.query.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        self.prepared && self.query.persistent()
+    }
+}
+
+const REFUSED: &str = "do $$ begin raise exception 'transaction control belongs to TenantTx' \
+    using errcode = 'invalid_transaction_termination', \
+    hint = 'call commit or rollback of the transaction; begin another one for another tenant'; end $$";
+
+/// Does the text begin with a word that would end the transaction or change its session?
+fn controls_transaction(sql: &str) -> bool {
+    let word: String = sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    const WORDS: [&str; 12] = [
+        "abort", "begin", "commit", "discard", "end", "listen", "prepare", "release", "reset", "rollback",
+        "savepoint", "set",
+    ];
+    WORDS.iter().any(|known| known.eq_ignore_ascii_case(&word)) || word.eq_ignore_ascii_case("start")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::controls_transaction;
+
+    #[test]
+    fn transaction_control_is_told_from_work() {
+        for sql in ["commit", " COMMIT AND CHAIN", "set search_path = x", "Rollback", "start transaction"] {
+            assert!(controls_transaction(sql), "{sql}");
+        }
+        for sql in ["select 1", "update settings set a = 1", "with x as (select 1) select 1", "copy t to stdout"] {
+            assert!(!controls_transaction(sql), "{sql}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Errors, made for the reader who must act.
+
+use std::sync::Arc;
+
+use crate::{Status, TenantId};
+
+/// The database failed. The cause is kept as `source`; what a caller may decide on are the getters.
+///
+/// Cheap to clone, since several waiters of one lookup share its failure.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the database did not do what was asked")]
+pub struct StorageError {
+    source: Arc<sqlx::Error>,
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(source: sqlx::Error) -> Self {
+        Self { source: Arc::new(source) }
+    }
+}
+
+impl StorageError {
+    /// Would the same transaction, run again from its start, have a chance?
+    ///
+    /// True for serialization failures, deadlocks, a result type that changed under a prepared
+    /// statement, and a database that cannot be reached.
+    pub fn is_retryable(&self) -> bool {
+        self.is_unavailable() || matches!(self.sql_state().as_deref(), Some("40001" | "40P01" | "0A000"))
+    }
+
+    /// Did a unique, foreign or exclusion constraint refuse the row?
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.sql_state().as_deref(), Some("23505" | "23503" | "23P01"))
+    }
+
+    /// Could the database not be reached, or has it no connection to give?
+    pub fn is_unavailable(&self) -> bool {
+        match &*self.source {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            // Class 08: connection; 53300: too many connections; 57P01-57P03: shutting down, starting up.
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                code.starts_with("08") || matches!(&*code, "53300" | "57P01" | "57P02" | "57P03")
+            }),
+            _ => false,
+        }
+    }
+
+    /// The constraint that refused the row. For the program, not for people: it can tell of rows
+    /// that the asker may not see.
+    pub fn constraint(&self) -> Option<&str> {
+        self.source.as_database_error().and_then(|error| error.constraint())
+    }
+
+    fn sql_state(&self) -> Option<String> {
+        self.source.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+    }
+}
+
+/// No tenant could be made out for a request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// Neither the host nor a token names a tenant.
+    #[error("the request names no tenant: call the tenant's own host name")]
+    Unnamed,
+    /// No tenant answers to this host. HTTP 404.
+    #[error("no tenant answers to host `{host}`")]
+    UnknownHost {
+        /// The host, in normal form.
+        host: String,
+    },
+    /// The token's tenant does not exist. HTTP 403.
+    #[error("the token is of a tenant that does not exist")]
+    UnknownTenant,
+    /// Host and token name different tenants. HTTP 403 `tenant-mismatch`.
+    #[error("the token is of another tenant than host `{host}`")]
+    Mismatch {
+        /// The host, in normal form.
+        host: String,
+        /// The tenant that the token names.
+        token: TenantId,
+        /// The tenant that the host names.
+        named: TenantId,
+    },
+    /// The tenant exists and is not served. HTTP 403 suspended, 410 archived or deleted, 503 provisioning.
+    #[error("the tenant is {status}")]
+    NotActive {
+        /// Where it stands.
+        status: Status,
+    },
+    /// The registry could not be asked.
+    #[error("the tenant registry could not be asked")]
+    Storage(#[from] StorageError),
+}
+
+impl From<sqlx::Error> for ResolveError {
+    fn from(source: sqlx::Error) -> Self {
+        Self::Storage(source.into())
+    }
+}
+
+/// What became of a transaction whose commit did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Nothing was stored.
+    #[error("the transaction was rolled back")]
+    RolledBack(#[source] StorageError),
+    /// The answer was lost: the transaction may or may not be stored. Look before doing it again.
+    #[error("the answer to the commit was lost: it may or may not be stored")]
+    Unknown(#[source] StorageError),
+    /// Stored; only the token is missing.
+    #[error("the transaction is stored, but its token could not be taken")]
+    WithoutToken(#[source] StorageError),
+}
+
+impl CommitError {
+    /// The database's part.
+    pub fn storage(&self) -> &StorageError {
+        match self {
+            Self::RolledBack(error) | Self::Unknown(error) | Self::WithoutToken(error) => error,
+        }
+    }
+}
+
+/// A connection could not be opened as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The login would not be held by row security.
+    #[error(
+        "login `{login}` {why}, so row security would not hold it: connect as a login like `formwork_app`"
+    )]
+    PrivilegedLogin {
+        /// The login.
+        login: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The address is no Postgres URL.
+    #[error("the database address is not a Postgres URL: {reason}")]
+    Address {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The schema `platform` is not there.
+    #[error("the database has no schema `platform`: run the migrations first")]
+    NotMigrated,
+    /// The database failed.
+    #[error("the database could not be reached")]
+    Storage(#[from] StorageError),
+}
+
+impl From<sqlx::Error> for ConnectError {
+    fn from(source: sqlx::Error) -> Self {
+        Self::Storage(source.into())
+    }
+}

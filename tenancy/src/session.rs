@@ -1,0 +1,126 @@
+//! Who acts, for which tenant, in which request.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Tenant, TenantId};
+
+/// Who acts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "type", content = "id", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Actor {
+    /// A person, by the identity that is global to the platform.
+    User(Uuid),
+    /// The service itself: provisioning, a scheduled job.
+    System(String),
+}
+
+impl Actor {
+    /// The person with this identity.
+    pub fn user(id: Uuid) -> Self {
+        Self::User(id)
+    }
+
+    /// The part of the service with this name.
+    pub fn system(name: impl Into<String>) -> Self {
+        Self::System(name.into())
+    }
+
+    /// Kind of actor, as it is written in the audit trail.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::System(_) => "system",
+        }
+    }
+
+    /// Identity inside its kind.
+    pub fn id(&self) -> String {
+        match self {
+            Self::User(id) => id.to_string(),
+            Self::System(name) => name.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind(), self.id())
+    }
+}
+
+/// One actor's work for one tenant: what a transaction is begun for. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Session(Arc<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    tenant: Tenant,
+    actor: Actor,
+    request_id: Option<String>,
+    ip: Option<IpAddr>,
+    user_agent: Option<String>,
+}
+
+impl Session {
+    /// `actor` works for `tenant`.
+    pub fn new(tenant: &Tenant, actor: Actor) -> Self {
+        Self(Arc::new(Inner { tenant: tenant.clone(), actor, request_id: None, ip: None, user_agent: None }))
+    }
+
+    /// Correlates logs, events and the audit trail.
+    #[must_use]
+    pub fn request_id(self, id: impl Into<String>) -> Self {
+        self.with(|inner| inner.request_id = Some(id.into()))
+    }
+
+    /// Address of the client.
+    #[must_use]
+    pub fn ip(self, ip: IpAddr) -> Self {
+        self.with(|inner| inner.ip = Some(ip))
+    }
+
+    /// Program of the client, as it names itself.
+    #[must_use]
+    pub fn user_agent(self, name: impl Into<String>) -> Self {
+        self.with(|inner| inner.user_agent = Some(name.into()))
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> &Tenant {
+        &self.0.tenant
+    }
+
+    /// The tenant's identity.
+    pub fn tenant_id(&self) -> TenantId {
+        self.0.tenant.id()
+    }
+
+    /// Who acts.
+    pub fn actor(&self) -> &Actor {
+        &self.0.actor
+    }
+
+    /// What correlates this request, when it was given.
+    pub fn correlation(&self) -> Option<&str> {
+        self.0.request_id.as_deref()
+    }
+
+    /// Address of the client, when it was given.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        self.0.ip
+    }
+
+    /// Program of the client, when it was given.
+    pub fn client_agent(&self) -> Option<&str> {
+        self.0.user_agent.as_deref()
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}

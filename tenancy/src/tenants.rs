@@ -1,0 +1,254 @@
+//! The handle that a service holds: one pool, the registry, resolution, and `begin`.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    ConnectError, Session, StorageError, TenantTx,
+    conn::TenantConn,
+    registry::Registry,
+    tx::{Access, settings},
+};
+
+/// The tenants of one database, seen by a login that row security holds. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example(session: formwork_tenancy::Session) -> Result<(), Box<dyn std::error::Error>> {
+/// use formwork_tenancy::Tenants;
+///
+/// let tenants = Tenants::builder()
+///     .base_domain("example.com")
+///     .connect("postgres://formwork_app@localhost/app")
+///     .await?;
+/// let mut tx = tenants.begin(&session).await?;
+/// sqlx::query("update projects set name = $1").bind("Harbour bridge").execute(&mut *tx).await?;
+/// let token = tx.commit().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Tenants {
+    pool: PgPool,
+    registry: Registry,
+    base_domains: std::sync::Arc<[String]>,
+    max_connections: u32,
+    prepared: bool,
+}
+
+/// How [`Tenants`] connects.
+#[derive(Debug, Clone)]
+pub struct TenantsBuilder {
+    base_domains: Vec<String>,
+    max_connections: u32,
+    acquire_timeout: Duration,
+    transaction_pooler: bool,
+}
+
+impl Tenants {
+    /// Starts from: no base domain, 10 connections, 3 seconds to wait for one, no pooler.
+    pub fn builder() -> TenantsBuilder {
+        TenantsBuilder {
+            base_domains: Vec::new(),
+            max_connections: 10,
+            acquire_timeout: Duration::from_secs(3),
+            transaction_pooler: false,
+        }
+    }
+
+    /// Begins a transaction for the session's tenant, in one round trip.
+    ///
+    /// # Errors
+    ///
+    /// When no connection can be had or the database refuses.
+    pub async fn begin(&self, session: &Session) -> Result<TenantTx, StorageError> {
+        self.open(session, Access::Write).await
+    }
+
+    /// Begins a transaction that may not write.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin).
+    pub async fn begin_read(&self, session: &Session) -> Result<TenantTx, StorageError> {
+        self.open(session, Access::Read).await
+    }
+
+    /// Can the database be reached?
+    ///
+    /// # Errors
+    ///
+    /// When it cannot.
+    pub async fn ping(&self) -> Result<(), StorageError> {
+        let conn = self.begin_outside(Access::Read).await?;
+        Ok(conn.rollback().await?)
+    }
+
+    /// Keeps a security event that belongs to no tenant's own trail.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn record_security_event(
+        &self,
+        kind: &str,
+        tenant: Option<crate::TenantId>,
+        detail: serde_json::Value,
+    ) -> Result<(), StorageError> {
+        let mut conn = self.begin_outside(Access::Write).await?;
+        sqlx::query("select platform.record_security_event($1, $2, $3)")
+            .bind(kind)
+            .bind(tenant.map(crate::TenantId::as_uuid))
+            .bind(detail)
+            .execute(&mut conn)
+            .await?;
+        let answer = conn.commit("select 1".to_owned()).await;
+        answer.error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// The pool, on which anybody could run anything: for tests that look for what was left behind.
+    #[cfg(feature = "testing")]
+    pub fn pool_unguarded(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn base_domains(&self) -> &[String] {
+        &self.base_domains
+    }
+
+    async fn open(&self, session: &Session, access: Access) -> Result<TenantTx, StorageError> {
+        let conn = self.connection(access, settings(session.tenant())).await?;
+        Ok(TenantTx::new(conn, session))
+    }
+
+    /// A transaction of no tenant: row security gives it no rows, the functions of `platform` answer.
+    pub(crate) async fn begin_outside(&self, access: Access) -> Result<TenantConn, StorageError> {
+        self.connection(access, "; set local search_path = pg_catalog, pg_temp".to_owned()).await
+    }
+
+    /// Connections are not tested before use, which would cost a round trip each time: one that turns
+    /// out dead when the transaction is begun is closed, and the next one tried. Nothing has run yet.
+    #[expect(clippy::disallowed_methods, reason = "the one place that takes connections")]
+    async fn connection(&self, access: Access, settings: String) -> Result<TenantConn, StorageError> {
+        let mut spare = self.max_connections;
+        loop {
+            let conn = self.pool.acquire().await?;
+            match TenantConn::begin(conn, access.begin_text(), settings.clone(), self.prepared).await {
+                Ok(conn) => return Ok(conn),
+                Err(error) => {
+                    let error = StorageError::from(error);
+                    if !error.is_unavailable() || spare == 0 {
+                        return Err(error);
+                    }
+                    spare -= 1;
+                }
+            }
+        }
+    }
+}
+
+impl TenantsBuilder {
+    /// Hosts `<slug>.<domain>` name tenants. May be given more than once.
+    #[must_use]
+    pub fn base_domain(mut self, domain: impl AsRef<str>) -> Self {
+        self.base_domains.push(domain.as_ref().trim_matches('.').to_ascii_lowercase());
+        self
+    }
+
+    /// Upper bound of connections.
+    #[must_use]
+    pub fn max_connections(mut self, count: u32) -> Self {
+        self.max_connections = count.max(1);
+        self
+    }
+
+    /// How long a transaction waits for a connection before it fails as unavailable.
+    #[must_use]
+    pub fn acquire_timeout(mut self, limit: Duration) -> Self {
+        self.acquire_timeout = limit;
+        self
+    }
+
+    /// The address is a pooler in transaction mode: no statement is prepared by name.
+    #[must_use]
+    pub fn transaction_pooler(mut self) -> Self {
+        self.transaction_pooler = true;
+        self
+    }
+
+    /// Connects by URL.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]: a privileged login is refused, since row security would not hold it.
+    pub async fn connect(self, url: &str) -> Result<Tenants, ConnectError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| ConnectError::Address { reason: error.to_string() })?;
+        self.connect_with(options).await
+    }
+
+    /// Connects by options.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(self, options: PgConnectOptions) -> Result<Tenants, ConnectError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(self.max_connections)
+            .acquire_timeout(self.acquire_timeout)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.application_name("formwork"));
+        let tenants = Tenants {
+            pool,
+            registry: Registry::new(),
+            base_domains: self.base_domains.into(),
+            max_connections: self.max_connections,
+            prepared: !self.transaction_pooler,
+        };
+        refuse_privileged_login(&tenants).await?;
+        Ok(tenants)
+    }
+}
+
+/// A superuser, a login with BYPASSRLS, a member of one, or an owner of tables is not held by row
+/// security (PostgreSQL manual, "Row Security Policies").
+async fn refuse_privileged_login(tenants: &Tenants) -> Result<(), ConnectError> {
+    let mut conn = tenants.begin_outside(Access::Read).await?;
+    let (login, superuser, bypass, member, owner, migrated): (String, bool, bool, bool, bool, bool) =
+        sqlx::query_as(AssertSqlSafe(PRIVILEGES)).fetch_one(&mut conn).await?;
+    conn.rollback().await?;
+    let why = [
+        (superuser, "is a superuser"),
+        (bypass, "has BYPASSRLS"),
+        (member, "is a member of a role that is a superuser or has BYPASSRLS"),
+        (owner, "owns tables of the tenants or of the platform, or is a member of their owner"),
+    ];
+    if let Some((_, why)) = why.into_iter().find(|(found, _)| *found) {
+        return Err(ConnectError::PrivilegedLogin { login, why: why.to_owned() });
+    }
+    if !migrated {
+        return Err(ConnectError::NotMigrated);
+    }
+    Ok(())
+}
+
+const PRIVILEGES: &str = "
+  select current_user::text, me.rolsuper, me.rolbypassrls,
+         exists (select from pg_roles r where (r.rolsuper or r.rolbypassrls) and r.rolname <> me.rolname
+                  and pg_has_role(me.oid, r.oid, 'member')),
+         exists (select from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
+                  where c.relkind in ('r', 'p') and pg_has_role(me.oid, c.relowner, 'member')
+                    and c.relnamespace <> pg_my_temp_schema()),
+         to_regnamespace('platform') is not null
+    from pg_roles me where me.rolname = current_user";

@@ -1,0 +1,146 @@
+//! The guarded transaction: the only way to a tenant's tables.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
+
+use sqlx::{PgConnection, Row};
+
+use crate::{
+    CommitError, CommitToken, Session, StorageError, Tenant, TenantId,
+    conn::{CommitAnswer, TenantConn},
+};
+
+/// A transaction of one session's tenant.
+///
+/// Made by [`Tenants::begin`](crate::Tenants::begin) in one round trip: the message that begins the
+/// transaction also sets the tenant and the schema, for this transaction only. It dereferences to
+/// [`TenantConn`], which executes statements; table names are unqualified in every isolation mode.
+///
+/// Dropped without [`commit`](Self::commit), at any await, it is rolled back, and no later user of the
+/// connection finds anything of it.
+pub struct TenantTx {
+    conn: TenantConn,
+    session: Session,
+    extensions: http::Extensions,
+}
+
+/// May the transaction write?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Write,
+    Read,
+}
+
+impl Access {
+    pub(crate) fn begin_text(self) -> &'static str {
+        match self {
+            Self::Write => "begin isolation level read committed read write",
+            Self::Read => "begin isolation level read committed read only",
+        }
+    }
+}
+
+/// The settings that make a transaction a tenant's. Only a UUID and a checked identifier are formatted.
+pub(crate) fn settings(tenant: &Tenant) -> String {
+    let id = tenant.id();
+    let schema = tenant.schema_name();
+    format!(
+        "; set local app.current_tenant = '{id}'; set local app.current_org_id = '{id}'; \
+         set local search_path = {schema}, pg_temp"
+    )
+}
+
+impl TenantTx {
+    pub(crate) fn new(conn: TenantConn, session: &Session) -> Self {
+        Self { conn, session: session.clone(), extensions: http::Extensions::new() }
+    }
+
+    /// Whose work this is.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> &Tenant {
+        self.session.tenant()
+    }
+
+    /// The tenant's identity.
+    pub fn tenant_id(&self) -> TenantId {
+        self.session.tenant_id()
+    }
+
+    /// Slots by type, for what another crate keeps for the length of this transaction.
+    pub fn extensions(&mut self) -> &mut http::Extensions {
+        &mut self.extensions
+    }
+
+    /// The connection without its guard. Whoever ends the transaction or sets the tenant on it breaks
+    /// the isolation; [`commit`](Self::commit) notices and fails.
+    pub fn raw_connection_unguarded(&mut self) -> &mut PgConnection {
+        self.conn.raw()
+    }
+
+    /// Stores everything or nothing, in one round trip, and tells the point in history that holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::RolledBack`] when nothing was stored: a deferred constraint, a statement that had
+    /// failed before, a tenant that was changed under way. [`CommitError::Unknown`] when the answer was
+    /// lost. [`CommitError::WithoutToken`] when it is stored but the token could not be taken.
+    pub async fn commit(mut self) -> Result<CommitToken, CommitError> {
+        let confirm = format!("select platform.confirm_tenant('{}')", self.tenant_id());
+        let answer = self.conn.commit(confirm).await;
+        token_of(self.tenant(), answer)
+    }
+
+    /// Undoes everything, and waits until it is undone.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is lost, in which case the server undoes it by itself.
+    pub async fn rollback(self) -> Result<(), StorageError> {
+        Ok(self.conn.rollback().await?)
+    }
+}
+
+fn token_of(tenant: &Tenant, answer: CommitAnswer) -> Result<CommitToken, CommitError> {
+    let read = |rows: &[sqlx::postgres::PgRow]| -> Result<CommitToken, sqlx::Error> {
+        let [confirmed, state] = rows else {
+            return Err(sqlx::Error::RowNotFound);
+        };
+        let xid = confirmed.try_get::<Option<&str>, _>(0)?.and_then(|text| text.parse().ok());
+        Ok(CommitToken::new(tenant, xid, state.try_get(0)?, state.try_get(1)?))
+    };
+    match answer.error {
+        None => read(&answer.rows).map_err(|error| CommitError::WithoutToken(error.into())),
+        Some(error) if answer.completed >= 2 => Err(CommitError::WithoutToken(error.into())),
+        Some(error @ sqlx::Error::Database(_)) => Err(CommitError::RolledBack(error.into())),
+        Some(error) => Err(CommitError::Unknown(error.into())),
+    }
+}
+
+impl Deref for TenantTx {
+    type Target = TenantConn;
+
+    fn deref(&self) -> &TenantConn {
+        &self.conn
+    }
+}
+
+impl DerefMut for TenantTx {
+    fn deref_mut(&mut self) -> &mut TenantConn {
+        &mut self.conn
+    }
+}
+
+impl fmt::Debug for TenantTx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantTx")
+            .field("tenant", &self.tenant_id())
+            .field("conn", &self.conn)
+            .finish_non_exhaustive()
+    }
+}

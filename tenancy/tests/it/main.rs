@@ -1,0 +1,14 @@
+//! Integration tests, on a real Postgres.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and looks under the guard"
+)]
+
+mod cancel;
+mod isolation;
+mod local_postgres;
+mod resolve;
+mod transaction;
