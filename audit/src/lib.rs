@@ -1,1 +1,29 @@
-//! Formwork.
+//! An append-only audit trail, written in the business transaction.
+//!
+#![doc = include_str!("../README.md")]
+//!
+//! # How the nouns relate
+//!
+//! An [`Event`] says what was done: an action, its [`Target`]s, an [`Outcome`], the proof of the permission. Who
+//! did it, and in which request, comes from the transaction's session. [`Audit`] writes events and lists
+//! [`StoredEvent`]s by a [`Filter`], page by page.
+//!
+//! # Guarantees
+//!
+//! - An event is stored exactly when its transaction commits.
+//! - No role of the service can change or remove one: it has no grant, and a trigger refuses.
+//! - A list is complete, or has a cursor.
+//!
+//! # Non-goals
+//!
+//! No sampling, no levels, no free text in place of an action: that is what a log is for.
+
+mod audit;
+mod error;
+mod event;
+mod list;
+
+pub use audit::Audit;
+pub use error::AuditError;
+pub use event::{Event, Outcome, Target};
+pub use list::{Cursor, Filter, Page, StoredEvent};

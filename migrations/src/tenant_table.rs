@@ -35,7 +35,8 @@ impl TenantTable {
 
     /// The statements that enable and force row security, create the policy and grant the rights.
     pub fn sql(&self) -> String {
-        const TENANT: &str = "tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid)";
+        const TENANT: &str =
+            "tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid)";
         let rights = if self.append_only { "select, insert" } else { "select, insert, update, delete" };
         format!(
             "alter table {name} enable row level security;\n\

@@ -13,7 +13,8 @@ use std::fmt;
 
 use futures::{StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use sqlx::{
-    AssertSqlSafe, Connection, Database, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr,
+    AssertSqlSafe, Connection, Database, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr,
+    SqlStr,
     error::BoxDynError,
     pool::PoolConnection,
     postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
@@ -229,8 +230,18 @@ const REFUSED: &str = "do $$ begin raise exception 'transaction control belongs 
 fn controls_transaction(sql: &str) -> bool {
     let word: String = sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
     const WORDS: [&str; 12] = [
-        "abort", "begin", "commit", "discard", "end", "listen", "prepare", "release", "reset", "rollback",
-        "savepoint", "set",
+        "abort",
+        "begin",
+        "commit",
+        "discard",
+        "end",
+        "listen",
+        "prepare",
+        "release",
+        "reset",
+        "rollback",
+        "savepoint",
+        "set",
     ];
     WORDS.iter().any(|known| known.eq_ignore_ascii_case(&word)) || word.eq_ignore_ascii_case("start")
 }
@@ -244,7 +255,9 @@ mod tests {
         for sql in ["commit", " COMMIT AND CHAIN", "set search_path = x", "Rollback", "start transaction"] {
             assert!(controls_transaction(sql), "{sql}");
         }
-        for sql in ["select 1", "update settings set a = 1", "with x as (select 1) select 1", "copy t to stdout"] {
+        for sql in
+            ["select 1", "update settings set a = 1", "with x as (select 1) select 1", "copy t to stdout"]
+        {
             assert!(!controls_transaction(sql), "{sql}");
         }
     }

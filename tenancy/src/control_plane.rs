@@ -79,7 +79,9 @@ pub enum ControlError {
         role: String,
     },
     /// A migration that was applied reads differently now.
-    #[error("migration `{name}` of `{home}` was changed after it was applied: restore its text and add a new one")]
+    #[error(
+        "migration `{name}` of `{home}` was changed after it was applied: restore its text and add a new one"
+    )]
     Changed {
         /// Set and name of the migration.
         name: String,
@@ -249,11 +251,13 @@ impl ControlPlane {
     ///
     /// When the tenant or the user does not exist, or the database fails.
     pub async fn index_membership(&self, tenant: TenantId, user: Uuid) -> Result<(), StorageError> {
-        sqlx::query("insert into platform.memberships (tenant_id, user_id) values ($1, $2) on conflict do nothing")
-            .bind(tenant.as_uuid())
-            .bind(user)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query(
+            "insert into platform.memberships (tenant_id, user_id) values ($1, $2) on conflict do nothing",
+        )
+        .bind(tenant.as_uuid())
+        .bind(user)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -284,7 +288,8 @@ async fn prepare(conn: &mut PgConnection) -> Result<(), ControlError> {
 }
 
 async fn create_home(conn: &mut PgConnection, schema: &str) -> Result<(), ControlError> {
-    let text = format!("create schema if not exists {schema}; grant usage on schema {schema} to formwork_app");
+    let text =
+        format!("create schema if not exists {schema}; grant usage on schema {schema} to formwork_app");
     sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await?;
     Ok(())
 }
@@ -341,8 +346,9 @@ async fn apply(
         home: home.to_owned(),
         source: source.into(),
     };
-    let settings =
-        format!("set local search_path = {home}, pg_temp; set local row_security = off; set local lock_timeout = '10s'");
+    let settings = format!(
+        "set local search_path = {home}, pg_temp; set local row_security = off; set local lock_timeout = '10s'"
+    );
     sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut *conn).await.map_err(failed)?;
     sqlx::raw_sql(migration.sql).execute(&mut *conn).await.map_err(failed)?;
     sqlx::query(

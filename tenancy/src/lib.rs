@@ -29,6 +29,7 @@
 
 mod conn;
 mod control_plane;
+mod entity;
 mod error;
 mod evidence;
 mod outbox;
@@ -47,6 +48,7 @@ pub mod testing;
 
 pub use conn::TenantConn;
 pub use control_plane::{ControlError, ControlPlane, NewTenant};
+pub use entity::Entity;
 pub use error::{CommitError, ConnectError, ResolveError, StorageError};
 pub use evidence::Evidence;
 pub use formwork_migrations::TenantTable;

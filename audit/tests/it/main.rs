@@ -1,1 +1,123 @@
-//! Integration tests.
+//! Integration tests, on a real Postgres.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and looks under the guard"
+)]
+
+use formwork_audit::{Audit, AuditError, Event, Filter, Outcome, Target};
+use formwork_migrations::{AUDIT, TENANCY};
+use formwork_tenancy::{Actor, Isolation, Tenant, local_postgres::LocalRole, testing::TestDatabase};
+use sqlx::Connection;
+use uuid::Uuid;
+
+async fn database() -> TestDatabase {
+    TestDatabase::new(&[TENANCY, AUDIT]).await
+}
+
+async fn record(db: &TestDatabase, tenant: &Tenant, events: Vec<Event>) {
+    let mut tx = db.tenants().begin(&db.session(tenant, Actor::system("test"))).await.unwrap();
+    Audit::new().record_many(&mut tx, &events).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn actions(db: &TestDatabase, tenant: &Tenant, filter: &Filter) -> Vec<String> {
+    let mut tx = db.tenants().begin_read(&db.session(tenant, Actor::system("test"))).await.unwrap();
+    let page = Audit::new().list(&mut tx, filter, None, 100).await.unwrap();
+    page.events.into_iter().map(|event| event.action).collect()
+}
+
+#[tokio::test]
+async fn an_event_is_stored_with_its_transaction_or_not_at_all() {
+    let db = database().await;
+    for isolation in [Isolation::Shared, Isolation::Schema] {
+        let tenant = db.tenant(isolation.as_str(), isolation).await;
+        let user = Uuid::now_v7();
+        let session = db.session(&tenant, Actor::user(user)).request_id("r-7").user_agent("curl");
+        let mut tx = db.tenants().begin(&session).await.unwrap();
+        let event = Event::new("rfi.assigned").target(("rfi", Uuid::nil())).outcome(Outcome::Success);
+        let id = Audit::new().record(&mut tx, event).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let mut dropped = db.tenants().begin(&session).await.unwrap();
+        Audit::new().record(&mut dropped, Event::new("rfi.closed")).await.unwrap();
+        drop(dropped);
+
+        let mut tx = db.tenants().begin_read(&session).await.unwrap();
+        let page = Audit::new().list(&mut tx, &Filter::default(), None, 10).await.unwrap();
+        assert_eq!(page.events.len(), 1);
+        let stored = page.events.first().unwrap();
+        assert_eq!((stored.id, stored.actor_type.as_str()), (id, "user"));
+        assert_eq!(stored.actor_id, user.to_string());
+        assert_eq!(stored.request_id.as_deref(), Some("r-7"));
+        assert_eq!(stored.targets, serde_json::json!([{"type": "rfi", "id": Uuid::nil()}]));
+    }
+}
+
+#[tokio::test]
+async fn pages_cover_the_trail_once() {
+    let db = database().await;
+    let tenant = db.tenant("a", Isolation::Shared).await;
+    record(&db, &tenant, (0..25).map(|n| Event::new(format!("step.n{n}"))).collect()).await;
+    let mut seen = Vec::new();
+    let mut cursor = None;
+    loop {
+        let mut tx = db.tenants().begin_read(&db.session(&tenant, Actor::system("test"))).await.unwrap();
+        let page = Audit::new().list(&mut tx, &Filter::default(), cursor, 10).await.unwrap();
+        seen.extend(page.events.into_iter().map(|event| event.action));
+        match page.next {
+            Some(next) => cursor = Some(next.to_string().parse().unwrap()),
+            None => break,
+        }
+    }
+    let expected: Vec<String> = (0..25).rev().map(|n| format!("step.n{n}")).collect();
+    assert_eq!(seen, expected);
+    assert!(matches!("no cursor".parse::<formwork_audit::Cursor>(), Err(AuditError::InvalidCursor { .. })));
+}
+
+#[tokio::test]
+async fn filters_and_tenants_hold() {
+    let db = database().await;
+    let (a, b) = (db.tenant("a", Isolation::Shared).await, db.tenant("b", Isolation::Shared).await);
+    let about = |id: u128| ("rfi", Uuid::from_u128(id));
+    record(
+        &db,
+        &a,
+        vec![Event::new("rfi.opened").target(about(1)), Event::new("rfi.closed").target(about(2))],
+    )
+    .await;
+    record(&db, &b, vec![Event::new("rfi.opened").target(about(1))]).await;
+    assert_eq!(actions(&db, &a, &Filter::default()).await, ["rfi.closed", "rfi.opened"]);
+    let one = Filter { target: Some(Target::from(about(1))), ..Filter::default() };
+    assert_eq!(actions(&db, &a, &one).await, ["rfi.opened"]);
+    let none = Filter { action: Some("rfi.voided".into()), ..Filter::default() };
+    assert_eq!(actions(&db, &b, &none).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_trail_is_append_only_for_every_login() {
+    let db = database().await;
+    let tenant = db.tenant("a", Isolation::Shared).await;
+    record(&db, &tenant, vec![Event::new("rfi.opened")]).await;
+    for sql in ["update audit_events set action = 'x.y'", "delete from audit_events", "truncate audit_events"]
+    {
+        let mut tx = db.tenants().begin(&db.session(&tenant, Actor::system("test"))).await.unwrap();
+        let error = sqlx::query(sql).execute(&mut *tx).await.unwrap_err();
+        assert!(error.to_string().contains("permission denied"), "{sql}: {error}");
+
+        let mut owner =
+            sqlx::PgConnection::connect_with(&db.options(LocalRole::Superuser).await).await.unwrap();
+        sqlx::query("set search_path = shared").execute(&mut owner).await.unwrap();
+        let error = sqlx::query(sql).execute(&mut owner).await.unwrap_err();
+        assert!(error.to_string().contains("append-only"), "{sql}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_action_of_another_form_is_refused() {
+    let db = database().await;
+    let tenant = db.tenant("a", Isolation::Shared).await;
+    let mut tx = db.tenants().begin(&db.session(&tenant, Actor::system("test"))).await.unwrap();
+    let error = Audit::new().record(&mut tx, Event::new("Assigned")).await.unwrap_err();
+    assert_eq!(error.to_string(), "`Assigned` is no action: write it as `noun.verb`, lower case");
+}

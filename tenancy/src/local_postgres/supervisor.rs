@@ -151,7 +151,9 @@ impl Round {
 
     fn serve(&self) {
         let crashed = self.cluster.recorded_pid().is_some();
-        self.end_orphan();
+        if !self.end_orphan() {
+            return;
+        }
         let mut tries_left = if crashed { TRIES_AFTER_A_CRASH } else { 1 };
         let mut pause = Duration::from_millis(100);
         loop {
@@ -214,22 +216,25 @@ impl Round {
     }
 
     /// A server without an owner is left over from a process that was killed: it is on its way out already, or
-    /// nobody will ever stop it.
-    fn end_orphan(&self) {
+    /// nobody will ever stop it. `false` when told to stop meanwhile.
+    fn end_orphan(&self) -> bool {
         let begun = Instant::now();
-        let mut asked = false;
+        let (mut told, mut asked) = (false, false);
         while self.cluster.answers() && begun.elapsed() < Duration::from_secs(30) {
-            if !asked && begun.elapsed() > Duration::from_secs(2) {
+            if !asked && (told || begun.elapsed() > Duration::from_secs(2)) {
                 asked = true;
                 // It answers on the socket in our folder, so the lock file in our folder is its own.
                 if let Some(pid) = self.cluster.recorded_pid() {
                     signal("INT", pid);
                 }
             }
-            if self.told_within(EAGER) {
-                return;
+            if told {
+                std::thread::sleep(EAGER);
+            } else {
+                told = self.told_within(EAGER);
             }
         }
+        !told
     }
 
     fn told_within(&self, time: Duration) -> bool {

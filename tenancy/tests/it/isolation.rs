@@ -1,7 +1,9 @@
 //! Two tenants, two modes: neither sees the other.
 
 use formwork_migrations::{Migration, Set, TENANCY};
-use formwork_tenancy::{Actor, CommitError, Isolation, Tenant, local_postgres::LocalRole, testing::TestDatabase};
+use formwork_tenancy::{
+    Actor, CommitError, Isolation, Tenant, local_postgres::LocalRole, testing::TestDatabase,
+};
 use sqlx::Connection;
 
 /// A table of the test's own, as an application adds it.
@@ -43,8 +45,12 @@ pub(crate) async fn notes(db: &TestDatabase, tenant: &Tenant) -> Vec<String> {
 #[tokio::test]
 async fn each_tenant_sees_its_own_rows_in_every_mode() {
     let db = database().await;
-    let modes =
-        [("one", Isolation::Shared), ("two", Isolation::Shared), ("three", Isolation::Schema), ("four", Isolation::Schema)];
+    let modes = [
+        ("one", Isolation::Shared),
+        ("two", Isolation::Shared),
+        ("three", Isolation::Schema),
+        ("four", Isolation::Schema),
+    ];
     let mut tenants = Vec::new();
     for (slug, isolation) in modes {
         let tenant = db.tenant(slug, isolation).await;
@@ -75,9 +81,11 @@ async fn a_connection_of_the_login_without_a_tenant_gets_no_rows() {
     let a = db.tenant("a", Isolation::Shared).await;
     write_note(&db, &a, "secret").await;
     let mut raw = sqlx::PgConnection::connect_with(&db.options(LocalRole::App).await).await.unwrap();
-    let seen: i64 = sqlx::query_scalar("select count(*) from shared.notes").fetch_one(&mut raw).await.unwrap();
+    let seen: i64 =
+        sqlx::query_scalar("select count(*) from shared.notes").fetch_one(&mut raw).await.unwrap();
     assert_eq!(seen, 0);
-    let outbox: i64 = sqlx::query_scalar("select count(*) from platform.outbox").fetch_one(&mut raw).await.unwrap();
+    let outbox: i64 =
+        sqlx::query_scalar("select count(*) from platform.outbox").fetch_one(&mut raw).await.unwrap();
     assert_eq!(outbox, 0);
     let listed = sqlx::query("select * from platform.tenants").fetch_all(&mut raw).await.unwrap_err();
     assert!(listed.to_string().contains("permission denied"), "{listed}");
@@ -101,7 +109,8 @@ async fn the_owner_is_held_by_row_security_too() {
     let a = db.tenant("a", Isolation::Shared).await;
     write_note(&db, &a, "secret").await;
     let mut owner = sqlx::PgConnection::connect_with(&db.options(LocalRole::Owner).await).await.unwrap();
-    let blind: i64 = sqlx::query_scalar("select count(*) from shared.notes").fetch_one(&mut owner).await.unwrap();
+    let blind: i64 =
+        sqlx::query_scalar("select count(*) from shared.notes").fetch_one(&mut owner).await.unwrap();
     assert_eq!(blind, 0);
     sqlx::query("set row_security = off").execute(&mut owner).await.unwrap();
     let error = sqlx::query("update shared.notes set body = ''").execute(&mut owner).await.unwrap_err();

@@ -113,7 +113,10 @@ async fn events_leave_with_the_data_or_not_at_all() {
     }
     let mut relay = sqlx::PgConnection::connect_with(&db.options(LocalRole::Relay).await).await.unwrap();
     let seen: Vec<(uuid::Uuid, String, String)> =
-        sqlx::query_as("select tenant_id, kind, request_id from platform.outbox").fetch_all(&mut relay).await.unwrap();
+        sqlx::query_as("select tenant_id, kind, request_id from platform.outbox")
+            .fetch_all(&mut relay)
+            .await
+            .unwrap();
     assert_eq!(seen, [(a.id().as_uuid(), "note.written".to_owned(), "r-1".to_owned())]);
     for table in ["shared.notes", "platform.tenants"] {
         let peek = format!("select * from {table}");

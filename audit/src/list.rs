@@ -1,0 +1,196 @@
+//! Reading the trail: filters, newest first, by keyset.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use formwork_tenancy::TenantTx;
+use sea_query::{Expr, ExprTrait, Iden, Order, PostgresQueryBuilder, Query, SelectStatement};
+use sea_query_sqlx::SqlxBinder;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, FromRow};
+use uuid::Uuid;
+
+use crate::{Audit, AuditError, Target};
+
+/// The most events in one page.
+const MAX_PAGE: u64 = 200;
+
+/// Which events; every condition that is given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this action.
+    pub action: Option<String>,
+    /// By this kind of actor, with this id.
+    pub actor: Option<Target>,
+    /// About this thing.
+    pub target: Option<Target>,
+    /// At this time or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Before this time.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Where the next page begins. Opaque text for callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor(Uuid);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0.as_bytes()))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = AuditError;
+
+    fn from_str(text: &str) -> Result<Self, AuditError> {
+        URL_SAFE_NO_PAD
+            .decode(text)
+            .ok()
+            .and_then(|bytes| Uuid::from_slice(&bytes).ok())
+            .map(Self)
+            .ok_or_else(|| AuditError::InvalidCursor { cursor: text.chars().take(80).collect() })
+    }
+}
+
+/// An event as it is kept.
+#[derive(Debug, Clone, Serialize, FromRow)]
+#[non_exhaustive]
+pub struct StoredEvent {
+    /// Identity: a UUIDv7.
+    pub id: Uuid,
+    /// When it was written.
+    pub at: DateTime<Utc>,
+    /// Kind of actor: `user`, `system`.
+    pub actor_type: String,
+    /// Identity of the actor inside its kind.
+    pub actor_id: String,
+    /// What was done.
+    pub action: String,
+    /// What it was done to, as a list of `{type, id}`.
+    pub targets: Value,
+    /// `success`, `denied` or `failure`.
+    pub outcome: String,
+    /// Why, in words.
+    pub reason: Option<String>,
+    /// Fields as they were.
+    pub before: Option<Value>,
+    /// Fields as they became.
+    pub after: Option<Value>,
+    /// The proof of the permission.
+    pub evidence: Option<Value>,
+    /// Correlates with logs and other events.
+    pub request_id: Option<String>,
+    /// Address of the client.
+    pub ip: Option<String>,
+    /// Program of the client.
+    pub user_agent: Option<String>,
+}
+
+/// Events, newest first, and where the next page begins.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The events.
+    pub events: Vec<StoredEvent>,
+    /// None when there is no more.
+    pub next: Option<Cursor>,
+}
+
+#[derive(Iden)]
+enum AuditEvents {
+    Table,
+    Id,
+    At,
+    ActorType,
+    ActorId,
+    Action,
+    EntityType,
+    EntityId,
+    Targets,
+    Outcome,
+    Reason,
+    Before,
+    After,
+    Evidence,
+    RequestId,
+    Ip,
+    UserAgent,
+}
+
+impl Audit {
+    /// A page of the tenant's trail, newest first; `limit` is bounded to 1..=200.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn list(
+        &self,
+        tx: &mut TenantTx,
+        filter: &Filter,
+        after: Option<Cursor>,
+        limit: u64,
+    ) -> Result<Page, AuditError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let mut query = select();
+        restrict(&mut query, filter);
+        if let Some(Cursor(id)) = after {
+            query.and_where(Expr::col(AuditEvents::Id).lt(id));
+        }
+        // One more than asked tells whether there is a next page.
+        query.order_by(AuditEvents::Id, Order::Desc).limit(limit + 1);
+        let (sql, values) = query.build_sqlx(PostgresQueryBuilder);
+        let mut events: Vec<StoredEvent> =
+            sqlx::query_as_with(AssertSqlSafe(sql), values).fetch_all(&mut **tx).await?;
+        let more = events.len() as u64 > limit;
+        events.truncate(limit as usize);
+        let next = events.last().filter(|_| more).map(|event| Cursor(event.id));
+        Ok(Page { events, next })
+    }
+}
+
+fn select() -> SelectStatement {
+    use AuditEvents as C;
+    Query::select()
+        .columns([
+            C::Id,
+            C::At,
+            C::ActorType,
+            C::ActorId,
+            C::Action,
+            C::Targets,
+            C::Outcome,
+            C::Reason,
+            C::Before,
+            C::After,
+            C::Evidence,
+            C::RequestId,
+            C::Ip,
+            C::UserAgent,
+        ])
+        .from(AuditEvents::Table)
+        .to_owned()
+}
+
+fn restrict(query: &mut SelectStatement, filter: &Filter) {
+    if let Some(action) = &filter.action {
+        query.and_where(Expr::col(AuditEvents::Action).eq(action));
+    }
+    if let Some(actor) = &filter.actor {
+        query
+            .and_where(Expr::col(AuditEvents::ActorType).eq(&actor.kind))
+            .and_where(Expr::col(AuditEvents::ActorId).eq(&actor.id));
+    }
+    if let Some(target) = &filter.target {
+        query
+            .and_where(Expr::col(AuditEvents::EntityType).eq(&target.kind))
+            .and_where(Expr::col(AuditEvents::EntityId).eq(&target.id));
+    }
+    if let Some(from) = filter.from {
+        query.and_where(Expr::col(AuditEvents::At).gte(from));
+    }
+    if let Some(until) = filter.until {
+        query.and_where(Expr::col(AuditEvents::At).lt(until));
+    }
+}
