@@ -4,7 +4,7 @@
 //! passwords are on disk before it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
-
 use super::account::Account;
 use super::error::{FolderError, LocalPostgresError, OnPath, StartError};
+use super::secrets::{Secrets, remove_if_there, write_private};
 use super::{Durability, LocalRole, Settings};
 
 /// A socket has no port; Postgres still puts one into the name of its file.
@@ -26,17 +25,6 @@ const LONGEST_SOCKET_PATH: usize = 103;
 
 /// A log that has grown beyond this is put aside when the server starts.
 const LOG_LIMIT: u64 = 10 * 1024 * 1024;
-
-/// What a cluster needs to know of itself, in a file that only its owner may read.
-#[derive(Clone, Deserialize, Serialize)]
-struct Secrets {
-    /// Part of the name of a socket folder outside `dir`, where that path is too long for a socket.
-    id: String,
-    postgres: String,
-    formwork_owner: String,
-    formwork_app: String,
-    formwork_relay: String,
-}
 
 /// A cluster's folder, ready to be served from.
 #[derive(Clone)]
@@ -65,7 +53,7 @@ impl Cluster {
         let mode = if account.is_other() { 0o711 } else { 0o700 };
         fs::set_permissions(&settings.dir, Permissions::from_mode(mode))
             .on("set the mode of", &settings.dir)?;
-        account.must_reach(&settings.dir.join("."))?;
+        account.must_reach(&settings.dir)?;
         account.must_reach(&settings.binaries.program("postgres"))?;
         let secrets = match Secrets::read(&settings.dir)? {
             Some(secrets) => secrets,
@@ -105,12 +93,7 @@ impl Cluster {
     }
 
     pub(super) fn password(&self, role: LocalRole) -> &str {
-        match role {
-            LocalRole::Superuser => &self.secrets.postgres,
-            LocalRole::Owner => &self.secrets.formwork_owner,
-            LocalRole::App => &self.secrets.formwork_app,
-            LocalRole::Relay => &self.secrets.formwork_relay,
-        }
+        self.secrets.password(role)
     }
 
     /// Whether some server listens on the socket.
@@ -205,7 +188,7 @@ impl Cluster {
         remove_if_there(&password_file)?;
         DirBuilder::new().mode(0o700).create(&unfinished).on("create", &unfinished)?;
         self.account.own(&unfinished)?;
-        write_private(&password_file, &self.secrets.postgres)?;
+        write_private(&password_file, self.password(LocalRole::Superuser))?;
         self.account.own(&password_file)?;
         let made = self.run_initdb(&unfinished, &password_file);
         remove_if_there(&password_file)?;
@@ -260,8 +243,9 @@ impl Cluster {
         }
         // Outside our own folder a stranger may have made it, or put a link there: it would see every login.
         let found = fs::symlink_metadata(folder).on("read", folder)?;
-        let owners = [self.account.uid(), self.account.own_uid()];
-        if !found.is_dir() || !owners.contains(&found.uid()) {
+        let is_ours = folder.starts_with(&self.settings.dir)
+            || [self.account.uid(), self.account.own_uid()].contains(&found.uid());
+        if !found.is_dir() || !is_ours {
             return Err(FolderError::because("use", folder, ": it belongs to somebody else"));
         }
         fs::set_permissions(folder, Permissions::from_mode(0o700)).on("set the mode of", folder)?;
@@ -277,52 +261,9 @@ impl Cluster {
     }
 }
 
-impl Secrets {
-    fn path(dir: &Path) -> PathBuf {
-        dir.join("cluster.json")
-    }
-
-    fn read(dir: &Path) -> Result<Option<Self>, FolderError> {
-        let path = Self::path(dir);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            text => text.on("read", &path)?,
-        };
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|error| FolderError::because("read", &path, format!(": {error}")))
-    }
-
-    fn generate(dir: &Path) -> Result<Self, FolderError> {
-        let path = Self::path(dir);
-        let password = || random_hex::<24>().on("find random bytes for", &path);
-        let secrets = Self {
-            id: random_hex::<8>().on("find random bytes for", &path)?,
-            postgres: password()?,
-            formwork_owner: password()?,
-            formwork_app: password()?,
-            formwork_relay: password()?,
-        };
-        let text = serde_json::to_string_pretty(&secrets)
-            .map_err(|error| FolderError::because("write", &path, format!(": {error}")))?;
-        let unfinished = dir.join("cluster.json.new");
-        remove_if_there(&unfinished)?;
-        write_private(&unfinished, &text)?;
-        fs::rename(&unfinished, &path).on("rename", &unfinished)?;
-        Ok(secrets)
-    }
-}
-
 /// The major version that made the data in the cluster folder `dir`, if there are any.
 pub(super) fn data_major(dir: &Path) -> Option<u32> {
     fs::read_to_string(dir.join("data/PG_VERSION")).ok()?.trim().parse().ok()
-}
-
-/// Lower-case hexadecimal of `BYTES` random bytes: nothing in it needs escaping in SQL or in a URL.
-pub(super) fn random_hex<const BYTES: usize>() -> std::io::Result<String> {
-    let mut bytes = [0; BYTES];
-    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn socket_folder(dir: &Path, id: &str) -> PathBuf {
@@ -358,20 +299,6 @@ fn tied_to_parent(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(tie).arg(program);
     command
-}
-
-fn write_private(path: &Path, text: &str) -> Result<(), FolderError> {
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).on("create", path)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).on("write", path)
-}
-
-fn remove_if_there(path: &Path) -> Result<(), FolderError> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed.on("remove", path),
-    }
 }
 
 fn sync_folder(path: &Path) -> Result<(), LocalPostgresError> {

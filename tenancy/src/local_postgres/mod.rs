@@ -23,6 +23,7 @@ mod binaries;
 mod cluster;
 mod error;
 mod lock;
+mod secrets;
 mod setup;
 mod supervisor;
 mod temporary;
@@ -311,7 +312,7 @@ impl Prepared {
 
 /// The effective user of this process: the owner of a file that it makes. Std has no call for it.
 fn own_uid(dir: &Path) -> Result<u32, FolderError> {
-    let path = dir.join(format!(".user-{}", cluster::random_hex::<8>().on("find random bytes for", dir)?));
+    let path = dir.join(format!(".user-{}", secrets::random_hex::<8>().on("find random bytes for", dir)?));
     let probe =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).on("write to", dir)?;
     let uid = probe.metadata().on("read", &path).map(|metadata| metadata.uid());

@@ -5,9 +5,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::cluster::random_hex;
 use super::error::{FolderError, OnPath};
 use super::lock;
+use super::secrets::random_hex;
 
 const PREFIX: &str = "formwork-pg-";
 /// Below this, memory is left alone and the temporary folder taken.
@@ -45,7 +45,8 @@ fn has_room(folder: &Path) -> bool {
     free.is_some_and(|free| free > ROOM_KIB)
 }
 
-/// Removes what earlier processes left beside `ours`: a test run ends by `exit`, which drops nothing.
+/// Removes what earlier processes left beside `ours`: a test run ends by `exit`, which drops nothing. A server that
+/// outlived its process, where the kernel does not tie the two, ends itself when its data are gone.
 fn sweep(parent: &Path, ours: &Path) {
     let (Ok(own), Ok(entries)) = (fs::metadata(ours), parent.read_dir()) else { return };
     for entry in entries.flatten() {
@@ -61,12 +62,9 @@ fn pid_of(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }
 
-/// Whether somebody holds the folder's owner lock, or its server has not ended yet.
+/// Whether somebody holds the folder's owner lock.
 fn is_served(dir: &Path) -> bool {
-    let locked = dir.join("owner.lock").exists() && !matches!(lock::owner(dir), Ok((_, true)));
-    let server = fs::read_to_string(dir.join("data/postmaster.pid")).ok();
-    let server = server.and_then(|text| text.lines().next()?.trim().parse().ok());
-    locked || server.is_some_and(is_alive)
+    dir.join("owner.lock").exists() && !matches!(lock::owner(dir), Ok((_, true)))
 }
 
 fn is_alive(pid: u32) -> bool {
