@@ -1,2 +1,7 @@
 //! The `formwork` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    formwork_service::cli::main()
+}

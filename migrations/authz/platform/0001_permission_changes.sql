@@ -1,0 +1,93 @@
+-- A stream: what changed in the permission tuples of every home of this database. A follower that
+-- knows a snapshot reads the rows whose transaction was not visible in it: ids alone would miss a
+-- transaction that took a low id and committed late.
+--
+-- Of one tuple, ids are in the order of its changes: the unique index of permission_tuples lets one
+-- transaction at a time change it.
+create table platform.permission_changes (
+  id bigint generated always as identity primary key,
+  tenant_id uuid not null,
+  xid xid8 not null default pg_current_xact_id(),
+  op text not null check (op in ('touch', 'delete')),
+  namespace varchar(100) not null,
+  object_id varchar(200) not null,
+  relation varchar(100) not null,
+  subject_ns varchar(100) not null,
+  subject_id varchar(200) not null,
+  subject_rel varchar(100),
+  at timestamptz not null default now()
+);
+create index permission_changes_by_xid on platform.permission_changes (tenant_id, xid);
+
+alter table platform.permission_changes enable row level security;
+alter table platform.permission_changes force row level security;
+create policy tenant_isolation on platform.permission_changes as permissive for all to public
+  using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
+  with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
+grant select, insert on platform.permission_changes to formwork_app;
+create policy relay_reads on platform.permission_changes as permissive for select to formwork_relay using (true);
+grant select on platform.permission_changes to formwork_relay;
+
+-- The triggers of every home call these. They run with the rights of whoever writes, so that row
+-- security holds for the log as it does for the tuples.
+create function platform.log_permission_insert() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into platform.permission_changes
+    (tenant_id, op, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
+  select tenant_id, 'touch', namespace, object_id, relation, subject_ns, subject_id, subject_rel
+    from new_rows;
+  return null;
+end;
+$$;
+
+create function platform.log_permission_delete() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into platform.permission_changes
+    (tenant_id, op, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
+  select tenant_id, 'delete', namespace, object_id, relation, subject_ns, subject_id, subject_rel
+    from old_rows;
+  return null;
+end;
+$$;
+
+-- An update takes the old tuple away and adds the new one; a tuple that is in both is not changed.
+create function platform.log_permission_update() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into platform.permission_changes
+    (op, tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
+  select 'delete', gone.* from (
+    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel from old_rows
+    except
+    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel from new_rows
+  ) gone;
+  insert into platform.permission_changes
+    (op, tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
+  select 'touch', come.* from (
+    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel from new_rows
+    except
+    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel from old_rows
+  ) come;
+  return null;
+end;
+$$;
+
+-- TRUNCATE passes by row security and by the log.
+create function platform.refuse_permission_truncate() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception 'permission tuples cannot be truncated'
+    using errcode = 'insufficient_privilege', hint = 'delete the rows: deletions are logged';
+end;
+$$;
+
+revoke all on function
+  platform.log_permission_insert(), platform.log_permission_update(), platform.log_permission_delete(),
+  platform.refuse_permission_truncate()
+from public;

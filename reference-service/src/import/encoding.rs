@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use encoding_rs::{Decoder, DecoderResult, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{Decoder, DecoderResult, UTF_8, WINDOWS_1252};
 use sha2::{Digest, Sha256};
 
 use super::error::FileError;
@@ -73,7 +73,8 @@ pub(super) fn detect(path: &Path, progress: &Progress) -> Result<Detected, FileE
     Ok(Detected { encoding, mark: mark as u64, bytes, sha256: hash.finalize().into() })
 }
 
-fn open(path: &Path) -> Result<File, FileError> {
+/// The size of a file that can be read twice.
+pub(super) fn size(path: &Path) -> Result<u64, FileError> {
     let kind = std::fs::metadata(path).map_err(|e| FileError::io(path, e))?;
     if kind.is_dir() {
         return Err(FileError::new(path, "is a directory: name a CSV file in it"));
@@ -81,6 +82,11 @@ fn open(path: &Path) -> Result<File, FileError> {
     if !kind.is_file() {
         return Err(FileError::new(path, "is not a regular file, and is read twice: save it to disk first"));
     }
+    Ok(kind.len())
+}
+
+fn open(path: &Path) -> Result<File, FileError> {
+    size(path)?;
     File::open(path).map_err(|e| FileError::io(path, e))
 }
 
@@ -90,8 +96,8 @@ fn refuse_other_kinds(path: &Path, head: &[u8], wide: bool) -> Result<(), FileEr
         return Err(FileError::new(path, *message));
     }
     let control = |byte: &&u8| matches!(**byte, 0..=8 | 14..=25 | 27..=31);
-    // One stray NUL is a bad row; one in a hundred bytes is no text.
-    if !wide && head.iter().filter(control).count() * 100 > head.len() {
+    // One stray NUL is a bad row. Of a compressed file, one byte in ten is a control character.
+    if !wide && head.iter().filter(control).count() * 25 > head.len() {
         let message = "is not text: give a CSV file in UTF-8, Windows-1252, or UTF-16 with a byte order mark";
         return Err(FileError::new(path, message));
     }
@@ -159,7 +165,10 @@ impl Letters {
 }
 
 /// A file as UTF-8, and how many of its bytes were read so far.
-pub(super) fn text(path: &Path, found: &Detected) -> Result<(Box<dyn BufRead + Send>, Arc<AtomicU64>), FileError> {
+pub(super) fn text(
+    path: &Path,
+    found: &Detected,
+) -> Result<(Box<dyn BufRead + Send>, Arc<AtomicU64>), FileError> {
     let mut file = open(path)?;
     file.seek(SeekFrom::Start(found.mark)).map_err(|e| FileError::io(path, e))?;
     let read = Arc::new(AtomicU64::new(found.mark));
@@ -168,7 +177,14 @@ pub(super) fn text(path: &Path, found: &Detected) -> Result<(Box<dyn BufRead + S
         Box::new(BufReader::with_capacity(CHUNK, counted))
     } else {
         let decoder = found.encoding.new_decoder_without_bom_handling();
-        Box::new(Decoded { inner: counted, decoder, raw: vec![0; CHUNK], text: Vec::new(), at: 0, ended: false })
+        Box::new(Decoded {
+            inner: counted,
+            decoder,
+            raw: vec![0; CHUNK],
+            text: Vec::new(),
+            at: 0,
+            ended: false,
+        })
     };
     Ok((text, read))
 }
@@ -208,7 +224,8 @@ impl<R: Read> Decoded<R> {
             let room = self.decoder.max_utf8_buffer_length_without_replacement(rest.len()).unwrap_or(CHUNK);
             self.text.resize(from + room, 0);
             let into = self.text.get_mut(from..).unwrap_or_default();
-            let (result, used, written) = self.decoder.decode_to_utf8_without_replacement(rest, into, self.ended);
+            let (result, used, written) =
+                self.decoder.decode_to_utf8_without_replacement(rest, into, self.ended);
             self.text.truncate(from + written);
             rest = rest.get(used..).unwrap_or_default();
             match result {

@@ -24,6 +24,7 @@ pub(super) struct Layout {
     pub(super) valuation: Option<usize>,
     pub(super) status: Option<usize>,
     pub(super) contractor: Option<usize>,
+    pub(super) owner: Option<usize>,
     pub(super) description: Option<usize>,
 }
 
@@ -41,12 +42,17 @@ impl Layout {
 
 /// The file's column names, without the spaces around them.
 pub(super) fn names(path: &Path, header: &Record) -> Result<Vec<String>, FileError> {
-    let text = |cell| std::str::from_utf8(header.cell(cell)).ok().filter(|name| !name.contains(|c: char| c.is_control() && c != '\t'));
+    let text = |cell| {
+        std::str::from_utf8(header.cell(cell))
+            .ok()
+            .filter(|name| !name.contains(|c: char| c.is_control() && c != '\t'))
+    };
     let names = (0..header.len()).map(|cell| text(cell).map(|name| name.trim().to_owned()));
     match names.collect() {
         Some(names) if header.fault().is_none() => Ok(names),
         _ => {
-            let message = format!("has no header on line {}: its first line must name the columns", header.line());
+            let message =
+                format!("has no header on line {}: its first line must name the columns", header.line());
             Err(FileError::new(path, message))
         }
     }
@@ -55,7 +61,8 @@ pub(super) fn names(path: &Path, header: &Record) -> Result<Vec<String>, FileErr
 /// The built-in mapping whose columns the file has.
 pub(super) fn choose(path: &Path, names: &[String]) -> Result<Mapping, ImportError> {
     let mappings = Mapping::built_in()?;
-    let fits = |mapping: &Mapping| mapping.needed().iter().all(|column| names.iter().any(|name| name == column));
+    let fits =
+        |mapping: &Mapping| mapping.needed().iter().all(|column| names.iter().any(|name| name == column));
     if let Some(found) = mappings.iter().find(|mapping| fits(mapping)) {
         return Ok(found.clone());
     }
@@ -73,19 +80,19 @@ pub(super) fn choose(path: &Path, names: &[String]) -> Result<Mapping, ImportErr
 
 /// Finds the mapping's columns in the file.
 pub(super) fn layout(path: &Path, names: Vec<String>, mapping: &Mapping) -> Result<Layout, HeaderError> {
-    let places = |column: &str| names.iter().enumerate().filter(move |(_, name)| *name == column).map(|(at, _)| at);
+    let count = |column: &str| names.iter().filter(|name| *name == column.trim()).count();
     let needed = mapping.needed();
-    let missing: Vec<&str> = needed.iter().copied().filter(|column| places(column.trim()).next().is_none()).collect();
+    let missing: Vec<&str> = needed.iter().copied().filter(|column| count(column) == 0).collect();
     if !missing.is_empty() {
         refuse_other_delimiter(path, &names)?;
         return Err(lacking(path, &names, mapping, &missing));
     }
-    if let Some(twice) = needed.iter().find(|column| places(column.trim()).nth(1).is_some()) {
+    if let Some(twice) = needed.iter().find(|column| count(column) > 1) {
         let message =
             format!("`{}` has the column `{twice}` twice: rename one of them in the header", path.display());
         return Err(HeaderError::new(message, Vec::new()));
     }
-    let place = |column: &String| places(column.trim()).next();
+    let place = |column: &String| names.iter().position(|name| name == column.trim());
     let of = &mapping.columns;
     let optional = |column: &Option<String>| column.as_ref().and_then(place);
     Ok(Layout {
@@ -99,6 +106,7 @@ pub(super) fn layout(path: &Path, names: Vec<String>, mapping: &Mapping) -> Resu
         valuation: optional(&of.valuation),
         status: optional(&of.status),
         contractor: optional(&of.contractor),
+        owner: optional(&of.owner),
         description: optional(&of.description),
         names,
     })
@@ -111,8 +119,11 @@ fn refuse_other_delimiter(path: &Path, names: &[String]) -> Result<(), HeaderErr
     let Some(delimiter) = delimiters.into_iter().find(|delimiter| only.contains(delimiter)) else {
         return Ok(());
     };
-    let message =
-        format!("`{}` separates its cells with `{}`: set `delimiter` in a --mapping file", path.display(), delimiter.escape_debug());
+    let message = format!(
+        "`{}` separates its cells with `{}`: set `delimiter` in a --mapping file",
+        path.display(),
+        delimiter.escape_debug()
+    );
     Err(HeaderError::new(message, Vec::new()))
 }
 
@@ -147,7 +158,8 @@ fn quoted<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
 
 /// The name that `column` may be a slip for: the same but for case and signs, or two letters off.
 fn near<'a>(column: &str, names: &'a [String]) -> Option<&'a str> {
-    let bare = |name: &str| name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    let bare =
+        |name: &str| name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     let wanted: Vec<char> = bare(column);
     let off = |name: &&String| distance(&wanted, &bare(name));
     let nearest = names.iter().min_by_key(off)?;
@@ -208,7 +220,9 @@ mod tests {
         let names: Vec<_> = calgary.needed().into_iter().map(str::to_owned).collect();
         assert_eq!(choose(path, &names).unwrap().name(), "calgary");
         let refused = choose(path, &own(&["a", "b"])).unwrap_err().to_string();
-        assert!(refused.starts_with("no built-in mapping fits `permits.csv`, whose columns are `a`, `b`: give"));
+        assert!(
+            refused.starts_with("no built-in mapping fits `permits.csv`, whose columns are `a`, `b`: give")
+        );
         assert!(refused.contains("austin needs `permit_number`, `permit_location`"), "{refused}");
     }
 

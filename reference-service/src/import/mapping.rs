@@ -25,7 +25,7 @@ use serde::Deserialize;
 use super::dates::DateFormat;
 use super::error::{ImportError, MappingError};
 use super::money::DecimalSign;
-use super::stage::Stage;
+use crate::modules::projects::Stage;
 
 const BUILT_IN: [(&str, &str); 3] = [
     ("austin", include_str!("../../mappings/austin.toml")),
@@ -65,6 +65,7 @@ pub(super) struct Columns {
     pub(super) valuation: Option<String>,
     pub(super) status: Option<String>,
     pub(super) contractor: Option<String>,
+    pub(super) owner: Option<String>,
     pub(super) description: Option<String>,
 }
 
@@ -177,6 +178,7 @@ impl Mapping {
             &of.valuation,
             &of.status,
             &of.contractor,
+            &of.owner,
             &of.description,
         ];
         let all = self.key.iter().chain([&of.number]).chain(optional.into_iter().flatten());
@@ -204,7 +206,9 @@ impl Mapping {
             return refuse("`key` names no column: name those that identify a row".to_owned());
         }
         if self.needed().iter().any(|column| column.trim().is_empty()) {
-            return refuse("a column's name is empty: name a column of the file or leave the line out".to_owned());
+            return refuse(
+                "a column's name is empty: name a column of the file or leave the line out".to_owned(),
+            );
         }
         let of = &self.columns;
         let dated = [&of.applied_on, &of.issued_on, &of.completed_on].into_iter().any(Option::is_some);
@@ -218,7 +222,9 @@ impl Mapping {
         for (written, stage) in self.status {
             let key = fold(&written);
             if folded.insert(key, stage).is_some_and(|other| other != stage) {
-                return refuse(format!("[status] gives `{written}` two stages: case does not tell them apart"));
+                return refuse(format!(
+                    "[status] gives `{written}` two stages: case does not tell them apart"
+                ));
             }
         }
         self.status = folded;
@@ -284,10 +290,14 @@ status = "state"
             ("[columns]", "dates = 1\n[columns]", "line 5 column 1: unknown field `dates`"),
             ("\"course_of_construction\"", "\"built\"", "line 9 column 12: unknown variant `built`"),
             ("\"USD\"", "\"dollars\"", "line 3 column 12: `dollars` is not a currency"),
-            ("%m/%d/%Y", "%m/%d", "line 4 column 17: date format `%m/%d` names no whole day"),
+            ("%m/%d/%Y", "%m/%d", "line 4 column 16: date format `%m/%d` names no whole day"),
             ("[columns]", "delimiter = \":\"\n[columns]", "line 5 column 13: `:` is not a delimiter"),
             ("[columns]", "decimal = \":\"\n[columns]", "line 5 column 11: unknown variant `:`"),
-            ("[columns]", "unknown_status = \"x\"\n[columns]", "line 5 column 18: unknown_status `x` is neither"),
+            (
+                "[columns]",
+                "unknown_status = \"x\"\n[columns]",
+                "line 5 column 18: unknown_status `x` is neither",
+            ),
             ("number = \"permit\"", "", "line 5 column 1: missing field `number`"),
             ("name =", "name", "line 1 column 6: "),
         ] {

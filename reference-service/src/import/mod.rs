@@ -23,7 +23,6 @@ mod progress;
 mod record;
 mod repeats;
 mod report;
-mod stage;
 mod survey;
 
 pub use error::{FileError, HeaderError, ImportError, MappingError, ReportError};
@@ -31,5 +30,4 @@ pub use mapping::Mapping;
 pub use permit::PermitRow;
 pub use progress::Progress;
 pub use report::{Outcome, Report};
-pub use stage::{ProjectStatus, Stage};
 pub use survey::{Counts, Rows, Survey};

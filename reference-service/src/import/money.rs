@@ -78,7 +78,11 @@ fn without_minus(text: &str) -> (&str, bool) {
 fn without_currency<'a>(text: &'a str, currency: &str) -> Result<&'a str, String> {
     for (symbol, currencies) in SYMBOLS {
         if let Some(rest) = text.strip_prefix(symbol).or_else(|| text.strip_suffix(symbol)) {
-            return if currencies.contains(&currency) { Ok(rest.trim()) } else { Err(other(symbol, currency)) };
+            return if currencies.contains(&currency) {
+                Ok(rest.trim())
+            } else {
+                Err(other(symbol, currency))
+            };
         }
     }
     let Some((code, rest)) = code_before(text).or_else(|| code_after(text)) else { return Ok(text) };
@@ -141,7 +145,11 @@ mod tests {
     use super::*;
 
     fn check(text: &str, currency: &str, sign: DecimalSign, expected: &str) {
-        assert_eq!(read(text, currency, sign).map(|amount| amount.to_string()), Ok(expected.to_owned()), "{text}");
+        assert_eq!(
+            read(text, currency, sign).map(|amount| amount.to_string()),
+            Ok(expected.to_owned()),
+            "{text}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::header::Layout;
 use super::mapping::Mapping;
 use super::record::Record;
-use super::stage::{ProjectStatus, Stage};
+use crate::modules::projects::{ProjectStatus, Stage};
 use super::{dates, money};
 
 /// The longest texts, in characters. They bound what an index and a list must hold.
@@ -45,6 +45,8 @@ pub struct PermitRow {
     pub stage: Stage,
     /// Who builds.
     pub contractor: Option<String>,
+    /// Whose property it is.
+    pub owner: Option<String>,
     /// What is built.
     pub description: Option<String>,
     /// SHA-256 of all of the above but the line: two rows with the same hash say the same. It is
@@ -87,6 +89,7 @@ pub(super) fn read(record: &Record, layout: &Layout, mapping: &Mapping) -> Resul
     let valuation = cells.money(layout.valuation, mapping);
     let (status_raw, stage) = cells.status(mapping);
     let contractor = cells.line(layout.contractor);
+    let owner = cells.line(layout.owner);
     let description = cells.paragraph(layout.description);
     let (Some(stage), true) = (stage, cells.problems.is_empty()) else { return Err(cells.problems) };
     let mut row = PermitRow {
@@ -103,6 +106,7 @@ pub(super) fn read(record: &Record, layout: &Layout, mapping: &Mapping) -> Resul
         status_raw,
         stage,
         contractor,
+        owner,
         description,
         content_hash: [0; 32],
     };
@@ -116,11 +120,15 @@ fn damage(record: &Record, layout: &Layout) -> Option<Problem> {
         return Some(Problem {
             column: String::new(),
             value: format!("{} cells", record.len()),
-            reason: format!("the header has {} columns: look for a missing quote or delimiter", layout.width()),
+            reason: format!(
+                "the header has {} columns: look for a missing quote or delimiter",
+                layout.width()
+            ),
         });
     }
     let fault = record.fault().map(|(cell, fault)| (cell, fault.reason()));
-    let damaged = || record.damaged().map(|cell| (cell, "the cell has bytes that the file's encoding does not"));
+    let damaged =
+        || record.damaged().map(|cell| (cell, "the cell has bytes that the file's encoding does not"));
     let (cell, reason) = fault.or_else(damaged)?;
     let value = String::from_utf8_lossy(record.cell(cell)).into_owned();
     Some(Problem { column: layout.name_of(cell).to_owned(), value, reason: reason.to_owned() })
@@ -245,6 +253,7 @@ fn content_hash(row: &PermitRow) -> [u8; 32] {
     text(Some(&row.status_raw));
     text(Some(row.stage.as_str()));
     text(row.contractor.as_deref());
+    text(row.owner.as_deref());
     text(row.description.as_deref());
     hash.finalize().into()
 }

@@ -247,8 +247,10 @@ mod tests {
     }
 
     fn check(text: &str, expected: &[(u64, &[&str])]) {
-        let expected: Vec<_> =
-            expected.iter().map(|(line, cells)| (*line, cells.iter().map(|c| (*c).to_owned()).collect())).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(line, cells)| (*line, cells.iter().map(|c| (*c).to_owned()).collect()))
+            .collect();
         assert_eq!(records(text.as_bytes()), expected, "{text:?}");
     }
 

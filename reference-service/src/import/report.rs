@@ -107,8 +107,9 @@ impl Report {
 
     /// How often each column was refused for each reason, the most frequent first.
     pub fn reasons(&self) -> Vec<(&str, &str, u64)> {
-        let of = |((column, reason), count): (&'_ (String, String), &u64)| (column.as_str(), reason.as_str(), *count);
-        let mut reasons: Vec<_> = self.reasons.iter().map(|entry| (entry.0, entry.1)).map(of).collect();
+        let counted = self.reasons.iter();
+        let mut reasons: Vec<_> =
+            counted.map(|((column, reason), n)| (column.as_str(), reason.as_str(), *n)).collect();
         reasons.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
         reasons
     }
@@ -161,7 +162,8 @@ impl Report {
 
 /// The value on one line, and cut.
 fn shown(value: &str) -> String {
-    let mut shown: String = value.chars().take(LONGEST_VALUE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut shown: String =
+        value.chars().take(LONGEST_VALUE).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if value.chars().nth(LONGEST_VALUE).is_some() {
         shown.push('…');
     }
@@ -215,7 +217,10 @@ mod tests {
         assert!(!path.exists());
         std::fs::write(&path, "mine\n").unwrap();
         let refused = Report::at(&path).unwrap_err().to_string();
-        assert!(refused.ends_with("would replace a file that is no import report: name another file with --report"));
+        assert!(
+            refused
+                .ends_with("would replace a file that is no import report: name another file with --report")
+        );
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine\n");
     }
 }

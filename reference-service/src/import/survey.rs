@@ -69,7 +69,7 @@ impl Survey {
         progress: &Progress,
     ) -> Result<Self, ImportError> {
         let modified = modified(path);
-        progress.start_bytes("reading", std::fs::metadata(path).map_or(0, |file| file.len()));
+        progress.start_bytes("reading", encoding::size(path)?);
         let found = encoding::detect(path, progress)?;
         progress.end(&format!("{} bytes of {}", found.bytes, found.encoding.name()));
         let file = Source { path: path.to_owned(), found, modified };
@@ -81,10 +81,11 @@ impl Survey {
         let mapping = mapping.map_or_else(|| header::choose(path, &names), Ok)?;
         let layout = header::layout(path, names, &mapping)?;
         progress.start_bytes("checking", file.found.bytes);
-        let mut check = Check { report, keys: Keys::new(), skipped: Lines::default(), counts: Counts::default() };
+        let mut check =
+            Check { report, keys: Keys::new(), skipped: Lines::default(), counts: Counts::default() };
         while file.next(&mut records, &mut record)? {
             check.row(record.line(), permit::read(&record, &layout, &mapping))?;
-            if check.counts.rows % STRIDE == 0 {
+            if check.counts.rows.is_multiple_of(STRIDE) {
                 progress.advance(read.load(Ordering::Relaxed));
                 progress.rows(check.counts.rows);
             }
@@ -92,7 +93,9 @@ impl Survey {
         let Check { counts, skipped, .. } = check;
         report.flush()?;
         if counts.rows == 0 {
-            return Err(FileError::new(path, "has a header and no rows: export it again with its rows").into());
+            return Err(
+                FileError::new(path, "has a header and no rows: export it again with its rows").into()
+            );
         }
         progress.end(&counts.to_string());
         let (mapping, layout, skipped) = (Arc::new(mapping), Arc::new(layout), Arc::new(skipped));
@@ -153,7 +156,10 @@ impl Survey {
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { rows, keys, updated, duplicates, refused } = self;
-        write!(f, "{rows} rows: {keys} permits, {updated} updated, {duplicates} duplicates, {refused} refused")
+        write!(
+            f,
+            "{rows} rows: {keys} permits, {updated} updated, {duplicates} duplicates, {refused} refused"
+        )
     }
 }
 
@@ -170,19 +176,27 @@ impl Source {
     fn next(&self, records: &mut Records, record: &mut Record) -> Result<bool, FileError> {
         records.read(record).map_err(|e| match e {
             ReadError::Io(e) => FileError::io(&self.path, e),
-            ReadError::OpenQuote { line } => {
-                FileError::new(&self.path, format!("opens a quote on line {line} that is never closed: close it"))
-            }
+            ReadError::OpenQuote { line } => FileError::new(
+                &self.path,
+                format!("opens a quote on line {line} that is never closed: close it"),
+            ),
         })
     }
 
     fn unchanged(&self) -> Result<(), FileError> {
         let bytes = std::fs::metadata(&self.path).map_err(|e| FileError::io(&self.path, e))?.len();
-        if bytes == self.found.bytes && modified(&self.path) == self.modified { Ok(()) } else { Err(self.changed()) }
+        if bytes == self.found.bytes && modified(&self.path) == self.modified {
+            Ok(())
+        } else {
+            Err(self.changed())
+        }
     }
 
     fn changed(&self) -> FileError {
-        FileError::new(&self.path, "changed while it was imported: import it again, rows already written stay")
+        FileError::new(
+            &self.path,
+            "changed while it was imported: import it again, rows already written stay",
+        )
     }
 }
 
@@ -218,7 +232,7 @@ impl Check<'_> {
             Repeat::Same { line } => {
                 self.counts.duplicates += 1;
                 self.skipped.insert(row.line);
-                (Outcome::Duplicate, format!("says the same as line {line}"))
+                (Outcome::Duplicate, format!("says the same as line {line} in every mapped column"))
             }
             Repeat::Differs { line } => {
                 self.counts.updated += 1;
@@ -254,13 +268,41 @@ impl Rows {
             if self.skipped.contains(self.record.line()) {
                 continue;
             }
-            // The survey found this row valid, and no more rows than it counted.
+            // The survey found this row valid, and as many rows as are left.
             let row = permit::read(&self.record, &self.layout, &self.mapping).ok();
-            let (Some(row), Some(left)) = (row, self.left.checked_sub(1)) else { break };
+            let (Some(row), Some(left)) = (row, self.left.checked_sub(1)) else {
+                return Err(self.file.changed().into());
+            };
             self.left = left;
             return Ok(Some(row));
         }
         self.file.unchanged()?;
-        if self.left == 0 && !self.records_remain()? { Ok(None) } else { Err(self.file.changed().into()) }
+        if self.left == 0 { Ok(None) } else { Err(self.file.changed().into()) }
     }
 }
+
+impl Iterator for Rows {
+    type Item = Result<PermitRow, ImportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let row = self.read().transpose();
+        self.ended = !matches!(row, Some(Ok(_)));
+        row
+    }
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows")
+            .field("file", &self.file.path)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "survey_tests.rs"]
+mod tests;

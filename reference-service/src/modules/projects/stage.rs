@@ -1,12 +1,14 @@
 //! Where a project stands: the stage that a written status means, and the status that follows.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A project's stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Applied for, not begun.
+    #[default]
     PreConstruction,
     /// Under way.
     CourseOfConstruction,
@@ -51,16 +53,20 @@ impl Stage {
     /// Active until the project has ended. Archiving is a person's decision, never an import's.
     pub fn status(self) -> ProjectStatus {
         match self {
-            Self::PreConstruction | Self::CourseOfConstruction | Self::PostConstruction => ProjectStatus::Active,
+            Self::PreConstruction | Self::CourseOfConstruction | Self::PostConstruction => {
+                ProjectStatus::Active
+            }
             Self::Completed | Self::NotAwarded | Self::Canceled => ProjectStatus::Inactive,
         }
     }
 }
 
 /// A project's status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum ProjectStatus {
     /// Worked on.
+    #[default]
     Active,
     /// Ended.
     Inactive,

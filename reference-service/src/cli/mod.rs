@@ -1,0 +1,112 @@
+//! The program: one command a file. An error is one sentence on standard error, with the remedy.
+
+mod demo;
+mod import;
+mod migrate;
+mod serve;
+mod tenant;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// What a command may fail with; its text is for people.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Formwork: the construction-management API on your own Postgres.
+#[derive(Debug, Parser)]
+#[command(name = "formwork", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Folder for the signing key and the private database [default: $XDG_STATE_HOME/formwork; as root
+    /// /var/lib/formwork].
+    #[arg(long, global = true, env = "FORMWORK_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve with two demo tenants, on a private database unless DATABASE_URL names one.
+    Demo(demo::Demo),
+    /// Serve, on the database that DATABASE_URL names.
+    Serve(serve::Serve),
+    /// Bring the database that DATABASE_OWNER_URL names up to date.
+    Migrate(migrate::Migrate),
+    /// Make tenants and members.
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// Import files.
+    #[command(subcommand)]
+    Import(import::Import),
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| arguments.command.default_log().to_owned());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let outcome = runtime.block_on(run(arguments));
+    // A handler that hangs does not keep the program alive.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let state = state_dir(arguments.state_dir)?;
+    match arguments.command {
+        Command::Demo(demo) => demo.run(&state).await,
+        Command::Serve(serve) => serve.run(&state).await,
+        Command::Migrate(migrate) => migrate.run(&state).await,
+        Command::Tenant(tenant) => tenant.run(&state).await,
+        Command::Import(import) => import.run(&state).await,
+    }
+}
+
+impl Command {
+    fn default_log(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "info",
+            _ => "warn",
+        }
+    }
+}
+
+/// The error and its causes, each once.
+fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    eprintln!("formwork: {text}");
+    ExitCode::FAILURE
+}
+
+fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(state) = variable("XDG_STATE_HOME") {
+        return Ok(state.join("formwork"));
+    }
+    match variable("HOME") {
+        Some(home) if home != std::path::Path::new("/root") => Ok(home.join(".local/state/formwork")),
+        // Postgres refuses root and cannot enter its home, so root's state lies where services keep theirs.
+        Some(_) => Ok(PathBuf::from("/var/lib/formwork")),
+        None => Err("neither XDG_STATE_HOME nor HOME is set: name a folder with --state-dir".into()),
+    }
+}

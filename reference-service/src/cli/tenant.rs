@@ -1,0 +1,107 @@
+//! `formwork tenant`: what needs the owner's login.
+
+use std::{io::BufRead, path::Path};
+
+use clap::{Args, Subcommand};
+use formwork_tenancy::{Isolation, NewTenant, Tenants};
+
+use super::Failure;
+use crate::{
+    app::App,
+    databases::Databases,
+    modules::members::{self, NewMember, Role},
+    token::Tokens,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Tenant {
+    /// Make a tenant and its home.
+    Create(Create),
+    /// Make a person a member of a tenant.
+    AddMember(AddMember),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Name in addresses: lower-case letters, digits, hyphens.
+    slug: String,
+    /// Name for people [default: the slug].
+    #[arg(long)]
+    name: Option<String>,
+    /// Where its tables are: shared or schema.
+    #[arg(long, default_value = "shared")]
+    isolation: Isolation,
+    /// ISO 4217 code used where none is given.
+    #[arg(long, default_value = "KWD")]
+    currency: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddMember {
+    /// The tenant's slug.
+    tenant: String,
+    /// Address, by which they sign in.
+    email: String,
+    /// Name for people [default: the address].
+    #[arg(long)]
+    name: Option<String>,
+    /// What they are in the tenant.
+    #[arg(long, value_enum, default_value_t = Role::Member)]
+    role: Role,
+    /// Read a password from the first line of standard input.
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+impl Tenant {
+    pub(super) async fn run(self, state: &Path) -> Result<(), Failure> {
+        let databases = Databases::named_or_private(state).await?;
+        let outcome = match self {
+            Self::Create(create) => create.run(&databases).await,
+            Self::AddMember(add) => add.run(&databases).await,
+        };
+        databases.stop().await;
+        outcome
+    }
+}
+
+impl Create {
+    async fn run(self, databases: &Databases) -> Result<(), Failure> {
+        let control = databases.control().await?;
+        let name = self.name.unwrap_or_else(|| self.slug.clone());
+        let new = NewTenant::new(&self.slug, name, self.isolation).currency(self.currency);
+        let id = control.provision(&new).await?;
+        println!("tenant `{}` is made: {id}", self.slug);
+        control.close().await;
+        Ok(())
+    }
+}
+
+impl AddMember {
+    async fn run(self, databases: &Databases) -> Result<(), Failure> {
+        let password = if self.password_stdin {
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line)?;
+            Some(line.trim_end_matches(['\r', '\n']).to_owned())
+        } else {
+            None
+        };
+        if password.as_ref().is_some_and(|password| password.chars().count() < 8) {
+            return Err("the password must have at least 8 characters".into());
+        }
+        let control = databases.control().await?;
+        let app = App::new(databases.tenants(Tenants::builder()).await?, Tokens::ephemeral()?)?;
+        let tenant = super::import::tenant_named(&app, &self.tenant).await?;
+        let member = NewMember {
+            email: &self.email,
+            name: self.name.as_deref().unwrap_or(&self.email),
+            password: password.as_deref(),
+            role: self.role,
+        };
+        let user = members::add(&app, &control, &tenant, &member).await?;
+        println!("`{}` is a member of `{}`: {user}", self.email, self.tenant);
+        app.tenants.close().await;
+        control.close().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,262 @@
+//! The one error of the API, and the one place that turns failures into HTTP: RFC 9457 problem documents.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use formwork_audit::AuditError;
+use formwork_authz::{CheckError, RequireError, WriteError};
+use formwork_entity_links::LinkError;
+use formwork_tenancy::{CommitError, ResolveError, Status, StorageError};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A stable code, a public message, and a private cause that is logged once.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    extra: Option<Value>,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Debug, Clone, Serialize)]
+pub struct FieldError {
+    /// JSON pointer to it, or the name of the parameter.
+    pub pointer: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), errors: Vec::new(), extra: None, cause: None }
+    }
+
+    /// 401: no token, or one that does not hold.
+    pub fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    /// 401: no such member, or another password. Which of the two is not told.
+    pub fn invalid_credentials() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid-credentials",
+            "the address and the password do not belong together in this tenant",
+        )
+    }
+
+    /// 403: the caller may know that it exists, but may not do this.
+    pub fn permission_denied(permission: &str, kind: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "permission-denied",
+            format!("permission `{permission}` on this {kind} is needed"),
+        )
+    }
+
+    /// 404: not there, or not for this caller to know. The answer is the same for both.
+    pub fn not_found(kind: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", format!("there is no such {kind}"))
+    }
+
+    /// 404: no route.
+    pub fn no_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-route", "nothing answers here: see /api/v1/openapi.json")
+    }
+
+    /// 405.
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "this path does not take that method: see /api/v1/openapi.json",
+        )
+    }
+
+    /// 409 with a code of its own.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 412: somebody else changed it in between.
+    pub fn stale_version(current: i64) -> Self {
+        let mut error = Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "stale-version",
+            "it was changed in between: read it again and repeat the change",
+        );
+        error.extra = Some(json!({"current_version": current}));
+        error
+    }
+
+    /// 415, 400 or 422: the request cannot be read.
+    pub fn unreadable(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self::new(status, "unreadable-request", detail)
+    }
+
+    /// 422: one field is wrong.
+    pub fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        let field = FieldError { pointer: pointer.into(), message: message.into() };
+        let mut error =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "the request cannot be done as it is");
+        error.errors.push(field);
+        error
+    }
+
+    /// 500: our fault.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let mut error =
+            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; the correlation id finds why");
+        error.cause = Some(cause.into());
+        error
+    }
+
+    /// 503: try again.
+    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "database-unavailable",
+            "the database cannot be reached at the moment: try again shortly",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// As it is answered to the request with this correlation id.
+    pub fn respond(self, correlation: Option<&str>) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(
+                code = self.code,
+                correlation,
+                cause = %chain(cause.as_ref()),
+                "request failed"
+            );
+        }
+        let mut document = json!({
+            "type": format!("urn:formwork:problem:{}", self.code),
+            "title": self.code.replace('-', " "),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(fields) = document.as_object_mut() {
+            if let Some(id) = correlation {
+                fields.insert("instance".to_owned(), json!(id));
+            }
+            if !self.errors.is_empty() {
+                fields.insert("errors".to_owned(), json!(self.errors));
+            }
+            if let Some(Value::Object(extra)) = self.extra {
+                fields.extend(extra);
+            }
+        }
+        let mut response = Response::new(Body::from(document.to_string()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// The error and what caused it, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+impl IntoResponse for ApiError {
+    /// Carried to the guard, which knows the correlation id.
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        *response.status_mut() = self.status;
+        response.extensions_mut().insert(Carried(std::sync::Arc::new(std::sync::Mutex::new(Some(self)))));
+        response
+    }
+}
+
+/// An error on its way through the layers. A response's extensions must be clonable.
+#[derive(Debug, Clone)]
+pub(crate) struct Carried(std::sync::Arc<std::sync::Mutex<Option<ApiError>>>);
+
+impl Carried {
+    pub(crate) fn take(&self) -> Option<ApiError> {
+        self.0.lock().ok().and_then(|mut error| error.take())
+    }
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        if error.is_unavailable() { Self::unavailable(error) } else { Self::internal(error) }
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        StorageError::from(error).into()
+    }
+}
+
+impl From<CommitError> for ApiError {
+    fn from(error: CommitError) -> Self {
+        if error.storage().is_unavailable() { Self::unavailable(error) } else { Self::internal(error) }
+    }
+}
+
+impl From<ResolveError> for ApiError {
+    fn from(error: ResolveError) -> Self {
+        let text = error.to_string();
+        match error {
+            ResolveError::Unnamed | ResolveError::UnknownHost { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "unknown-tenant", text)
+            }
+            ResolveError::Mismatch { .. } | ResolveError::UnknownTenant => Self::new(
+                StatusCode::FORBIDDEN,
+                "tenant-mismatch",
+                "the token is of another tenant than this host: sign in here",
+            ),
+            ResolveError::NotActive { status } => match status {
+                Status::Archived | Status::Deleting | Status::Deleted => {
+                    Self::new(StatusCode::GONE, "tenant-gone", text)
+                }
+                Status::Suspended => Self::new(StatusCode::FORBIDDEN, "tenant-suspended", text),
+                Status::Provisioning | Status::Active => {
+                    Self::new(StatusCode::SERVICE_UNAVAILABLE, "tenant-not-ready", text)
+                }
+            },
+            ResolveError::Storage(error) => error.into(),
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Storage(error) => error.into(),
+            AuditError::InvalidCursor { .. } => Self::invalid("cursor", error.to_string()),
+            other => Self::internal(other),
+        }
+    }
+}

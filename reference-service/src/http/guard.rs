@@ -1,0 +1,137 @@
+//! The pipeline around every route: correlation, panic, token, tenant, and the check that somebody asked.
+
+use std::{
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use formwork_tenancy::{Actor, ResolveError, Session, TokenTenant};
+use futures::FutureExt;
+use uuid::Uuid;
+
+use super::{
+    caller::Caller,
+    error::{ApiError, Carried},
+    route::Access,
+};
+use crate::app::App;
+
+const CORRELATION: &str = "x-correlation-id";
+
+/// The id that ties a request to its logs, events and answer.
+#[derive(Debug, Clone)]
+pub struct Correlation(pub String);
+
+/// Outermost: gives every request a correlation id, and turns errors and panics into problem documents.
+pub async fn correlate(mut request: Request, next: Next) -> Response {
+    let id = correlation_of(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    request.extensions_mut().insert(Correlation(id.clone()));
+    let started = std::time::Instant::now();
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => ApiError::internal("a handler panicked").respond(Some(&id)),
+    };
+    if let Some(error) = response.extensions().get::<Carried>().and_then(Carried::take) {
+        response = error.respond(Some(&id));
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(CORRELATION, value);
+    }
+    tracing::info!(
+        %method, path, status = response.status().as_u16(), correlation = id,
+        micros = started.elapsed().as_micros() as u64, "request"
+    );
+    response
+}
+
+fn correlation_of(headers: &HeaderMap) -> String {
+    let fits = |text: &&str| (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    headers
+        .get(CORRELATION)
+        .and_then(|value| value.to_str().ok())
+        .filter(fits)
+        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Around one route that is not public: token, tenant, session; afterwards, whether the permission was asked.
+pub async fn guard(State((app, access)): State<(App, Access)>, mut request: Request, next: Next) -> Response {
+    let asked = Arc::new(AtomicBool::new(false));
+    match caller_of(app, access, &asked, request).await {
+        Ok(ready) => request = ready,
+        Err(error) => return axum::response::IntoResponse::into_response(error),
+    }
+    let response = next.run(request).await;
+    if response.status().is_success() && !asked.load(Ordering::Relaxed) {
+        let error = ApiError::internal("a route answered without asking for its permission");
+        return axum::response::IntoResponse::into_response(error);
+    }
+    response
+}
+
+async fn caller_of(
+    app: App,
+    access: Access,
+    asked: &Arc<AtomicBool>,
+    request: Request,
+) -> Result<Request, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let token = bearer(&parts.headers)?;
+    let claims = app.tokens.verify(token).map_err(|error| ApiError::unauthenticated(error.to_string()))?;
+    parts.extensions.insert(TokenTenant(claims.org_id));
+    let tenant = match app.tenants.resolve(&parts).await {
+        Ok(tenant) => tenant,
+        Err(error) => {
+            report_mismatch(&app, &error, claims.sub);
+            return Err(error.into());
+        }
+    };
+    let mut session = Session::new(&tenant, Actor::user(claims.sub));
+    if let Some(Correlation(id)) = parts.extensions.get() {
+        session = session.request_id(id);
+    }
+    if let Some(ConnectInfo(address)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+        session = session.ip(address.ip());
+    }
+    if let Some(agent) = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()) {
+        session = session.user_agent(agent.chars().take(256).collect::<String>());
+    }
+    parts.extensions.insert(Caller::new(app, session, access, asked.clone()));
+    Ok(Request::from_parts(parts, body))
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let value = headers.get(header::AUTHORIZATION).ok_or_else(|| {
+        ApiError::unauthenticated("send `Authorization: Bearer <token>`; POST /api/v1/auth/login gives one")
+    })?;
+    let text = value.to_str().unwrap_or_default();
+    let (scheme, token) = text.split_once(' ').unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() {
+        Ok(token.trim())
+    } else {
+        Err(ApiError::unauthenticated("the header must read `Authorization: Bearer <token>`"))
+    }
+}
+
+/// Kept on the platform's side, after the answer: it belongs to no tenant's own trail.
+fn report_mismatch(app: &App, error: &ResolveError, subject: Uuid) {
+    if let ResolveError::Mismatch { host, token, named } = error {
+        let detail = serde_json::json!({"host": host, "token_tenant": token, "subject": subject});
+        let (app, named) = (app.clone(), *named);
+        tokio::spawn(async move {
+            if let Err(error) = app.tenants.record_security_event("tenant-mismatch", Some(named), detail).await {
+                tracing::warn!(%error, "a security event could not be kept");
+            }
+        });
+    }
+}

@@ -1,0 +1,9 @@
+//! What every module's routes share: how a route is declared, guarded, read and answered.
+
+pub mod caller;
+pub mod error;
+pub mod extract;
+pub mod guard;
+pub mod openapi;
+pub mod page;
+pub mod route;

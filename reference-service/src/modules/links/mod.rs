@@ -1,0 +1,241 @@
+//! Links between entities, over HTTP.
+
+use axum::{
+    extract::Path,
+    http::StatusCode,
+};
+use chrono::{DateTime, Utc};
+use formwork_authz::Object;
+use formwork_entity_links::{Direction, End, EntityResolver, Link, LinkError, LinkType, LinkTypes, Linked, StoredLink};
+use formwork_tenancy::{StorageError, TenantTx};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Linkable, Module, linkable};
+use crate::http::{
+    caller::Caller,
+    error::ApiError,
+    extract::{Id, Json, Query},
+    page::{Listed, Paging, limit},
+    route::{Access, Route},
+};
+
+/// Links.
+pub const MODULE: Module = Module {
+    name: "links",
+    dependencies: &["members", "projects", "tasks"],
+    permissions: "",
+    linkable: &[],
+    routes,
+};
+
+/// The link types of the service.
+pub fn types() -> LinkTypes {
+    [("blocks", "blocked_by"), ("duplicates", "duplicated_by"), ("parent", "child"), ("supersedes", "superseded_by"),
+     ("answers", "answered_by"), ("caused_by", "causes"), ("evidence_for", "evidenced_by")]
+        .into_iter()
+        .fold(LinkTypes::new().with(LinkType::symmetric("relates")), |types, (name, inverse)| {
+            types.with(LinkType::new(name, inverse))
+        })
+}
+
+/// Finds the modules' entities in their tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Tables;
+
+#[async_trait::async_trait]
+impl EntityResolver for Tables {
+    async fn existing(&self, tx: &mut TenantTx, kind: &str, ids: &[Uuid]) -> Result<Vec<Uuid>, StorageError> {
+        let Some(entity) = linkable().find(|entity| entity.kind == kind) else { return Ok(Vec::new()) };
+        Ok(sqlx::query_scalar(entity.existing).bind(ids).fetch_all(&mut **tx).await?)
+    }
+}
+
+fn routes() -> Vec<Route> {
+    let link = Access::Entities { permission: "link" };
+    let mut routes = vec![
+        Route::post("/api/v1/links", link, create)
+            .summary("Link two entities")
+            .body::<NewLink>()
+            .returns::<LinkView>(StatusCode::CREATED),
+        Route::delete("/api/v1/links/{id}", link, remove).summary("Take a link away"),
+    ];
+    routes.extend(linkable().map(linked_route));
+    routes
+}
+
+/// `GET /api/v1/:type/:id/linked/:target`, for one registered type.
+fn linked_route(entity: Linkable) -> Route {
+    let path = format!("/api/v1/{}/{{id}}/linked/{{target}}", entity.collection);
+    let handler = move |caller, id, target, paging| linked(entity, caller, id, target, paging);
+    Route::get(path, Access::permission("view", entity.kind), handler)
+        .summary("What it is linked to, from both sides; `*` for every type")
+        .query::<Paging>()
+        .returns::<Listed<LinkedView>>(StatusCode::OK)
+}
+
+/// One end, in requests and answers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct EndView {
+    /// Type of entity: `task`.
+    #[serde(rename = "type")]
+    kind: String,
+    id: Uuid,
+}
+
+impl From<End> for EndView {
+    fn from(end: End) -> Self {
+        Self { kind: end.kind, id: end.id }
+    }
+}
+
+/// A link to be made.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewLink {
+    source: EndView,
+    target: EndView,
+    /// `relates`, `blocks`, `answers`, ...
+    relationship: String,
+    metadata: Option<Value>,
+}
+
+/// A link.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LinkView {
+    id: Uuid,
+    source: EndView,
+    relationship: String,
+    target: EndView,
+    metadata: Value,
+    created_by: String,
+    created_at: DateTime<Utc>,
+}
+
+impl From<StoredLink> for LinkView {
+    fn from(link: StoredLink) -> Self {
+        Self {
+            id: link.id,
+            source: link.source.into(),
+            relationship: link.relationship,
+            target: link.target.into(),
+            metadata: link.metadata,
+            created_by: link.created_by,
+            created_at: link.created_at,
+        }
+    }
+}
+
+/// A link, read from the entity that was asked about.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LinkedView {
+    /// Its name from this end.
+    relationship: String,
+    /// `forward` from its source, `inverse` from its target.
+    direction: &'static str,
+    /// The other end.
+    other: EndView,
+    link: LinkView,
+}
+
+impl From<Linked> for LinkedView {
+    fn from(linked: Linked) -> Self {
+        Self {
+            relationship: linked.name,
+            direction: match linked.direction {
+                Direction::Forward => "forward",
+                Direction::Inverse => "inverse",
+            },
+            other: linked.other.into(),
+            link: linked.link.into(),
+        }
+    }
+}
+
+async fn create(caller: Caller, Json(new): Json<NewLink>) -> Result<(StatusCode, Json<LinkView>), ApiError> {
+    let metadata = new.metadata.unwrap_or_else(|| serde_json::json!({}));
+    if !metadata.is_object() {
+        return Err(ApiError::invalid("/metadata", "must be an object"));
+    }
+    for (pointer, end) in [("/source/type", &new.source), ("/target/type", &new.target)] {
+        if !linkable().any(|entity| entity.kind == end.kind) {
+            let known: Vec<&str> = linkable().map(|entity| entity.kind).collect();
+            return Err(ApiError::invalid(pointer, format!("use one of {}", known.join(", "))));
+        }
+    }
+    let mut work = caller.begin().await?;
+    let links = work.app().links.clone();
+    let end = |view: EndView| End::new(view.kind, view.id);
+    let link = Link::new(end(new.source), new.relationship, end(new.target)).metadata(metadata);
+    let stored = links.link(&mut work, link).await?;
+    work.asked_elsewhere();
+    work.commit().await?;
+    Ok((StatusCode::CREATED, Json(stored.into())))
+}
+
+async fn remove(caller: Caller, Id(id): Id) -> Result<StatusCode, ApiError> {
+    let mut work = caller.begin().await?;
+    let links = work.app().links.clone();
+    links.unlink(&mut work, id).await?;
+    work.asked_elsewhere();
+    work.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The last part of the path.
+#[derive(Debug, Deserialize)]
+struct Target {
+    target: String,
+}
+
+async fn linked(
+    entity: Linkable,
+    caller: Caller,
+    Id(id): Id,
+    Path(Target { target }): Path<Target>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Listed<LinkedView>>, ApiError> {
+    let limit = limit(paging.limit)?;
+    let kind = match target.as_str() {
+        "*" => None,
+        name => Some(linkable().find(|known| known.kind == name || known.collection == name).ok_or_else(|| {
+            let known: Vec<&str> = linkable().map(|entity| entity.collection).collect();
+            ApiError::invalid("target", format!("use `*` or one of {}", known.join(", ")))
+        })?),
+    };
+    let after = paging.cursor.as_deref().map(str::parse).transpose()?;
+    let mut work = caller.begin_read().await?;
+    work.authorize(&Object::new(entity.kind, id)).await?;
+    let links = work.app().links.clone();
+    let end = End::new(entity.kind, id);
+    let page = links.linked(&mut work, &end, kind.map(|known| known.kind), after, limit).await?;
+    let next = page.next.map(|cursor| cursor.to_string());
+    Ok(Json(Listed::new(page.links.into_iter().map(LinkedView::from).collect(), next)))
+}
+
+impl From<LinkError> for ApiError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::NotFound { end } => Self::not_found(linkable_name(&end.kind)),
+            LinkError::NoSuchLink => Self::not_found("link"),
+            LinkError::Denied { end } => Self::permission_denied("link", linkable_name(&end.kind)),
+            LinkError::Exists { .. } => Self::conflict("already-linked", error.to_string()),
+            LinkError::UnknownType { .. } | LinkError::WrongKind { .. } => {
+                Self::invalid("/relationship", error.to_string())
+            }
+            LinkError::Itself { .. } => Self::invalid("/target", error.to_string()),
+            LinkError::InvalidCursor { .. } => Self::invalid("cursor", error.to_string()),
+            LinkError::Check(error) => error.into(),
+            LinkError::Audit(error) => error.into(),
+            LinkError::Storage(error) => error.into(),
+            other => Self::internal(other),
+        }
+    }
+}
+
+fn linkable_name(kind: &str) -> &'static str {
+    linkable().find(|entity| entity.kind == kind).map_or("entity", |entity| entity.kind)
+}
