@@ -1,1 +1,82 @@
-//! Formwork.
+//! Permissions in the manner of Zanzibar, in your own Postgres and your own transaction.
+//!
+#![doc = include_str!("../README.md")]
+//!
+//! # How the nouns relate
+//!
+//! A [`Relationship`] is one stored fact: a [`Subject`] holds a relation on an [`Object`]. A [`Schema`]
+//! says which facts there can be and which permissions follow. A [`Graph`] is one tenant's facts in
+//! memory, at one moment. [`Authz`] keeps the graphs and asks them inside a transaction: [`Authz::check`]
+//! gives a [`Decision`], [`Authz::require`] a [`Grant`], which is evidence for the audit trail.
+//!
+//! # Guarantees
+//!
+//! - A question is answered from what is committed when the transaction first asks, and from the
+//!   transaction's own writes through [`Authz`]. What another transaction has not committed, or another
+//!   tenant has, changes no answer: the tuples stand under row security (PostgreSQL manual, "Row
+//!   Security Policies"), and a graph that has uncommitted writes in it is never shared.
+//! - No committed change is missed, in whatever order transactions commit: the log is followed by
+//!   snapshots, not by ids (PostgreSQL manual, "Transaction ID and Snapshot Information Functions").
+//! - Any client's write counts: triggers log it in its own transaction.
+//! - Cycles and depth are no errors. What holds only because of itself does not hold (the least fixed
+//!   point of the rewrites of "Zanzibar: Google's Consistent, Global Authorization System", section
+//!   2.3.1), and a schema whose exclusions would have no such answer is refused.
+//! - A failure to decide is an error, and never either answer.
+//!
+//! # Non-goals
+//!
+//! No server and no second database. No conditions and no expiry yet. Nothing is inferred about a
+//! userset that is asked about but that it contains itself: it is not opened to see whether each of its
+//! members is excluded.
+
+mod authz;
+mod cache;
+mod decision;
+mod error;
+mod grant;
+mod graph;
+mod name;
+mod object;
+mod parse;
+mod read;
+mod relationship;
+mod schema;
+mod snapshot;
+mod subject;
+mod view;
+mod write;
+
+pub use authz::Authz;
+pub use decision::Decision;
+pub use error::{
+    CheckError, Denied, Misplaced, ParseError, RequireError, UnknownPermission, UnknownType, WriteError,
+};
+pub use grant::Grant;
+pub use graph::Graph;
+pub use object::Object;
+pub use read::Filter;
+pub use relationship::{Change, Relationship};
+pub use schema::{Diagnostic, Schema, SchemaError, Source};
+pub use subject::{AsSubject, Subject};
+
+/// A relationship whose shape is verified by the compiler.
+///
+/// Types and relations are literal; an id is literal text, or has variables in braces, which are
+/// formatted with `Display`. Whether such an id is valid is verified when the relationship is written.
+///
+/// # How is a relationship written down?
+///
+/// ```
+/// use formwork_authz::rel;
+///
+/// let (rfi, bob) = (7, "bob");
+/// assert_eq!(rel!("rfi:{rfi}#assignee@user:{bob}").to_string(), "rfi:7#assignee@user:bob");
+/// assert_eq!(rel!("rfi:{rfi}#viewer@team:eng#member").to_string(), "rfi:7#viewer@team:eng#member");
+/// ```
+///
+/// A misshapen one does not compile:
+///
+/// ```compile_fail
+/// formwork_authz::rel!("rfi:7#assignee");
+/// ```
+pub use formwork_authz_macros::rel;

@@ -4,6 +4,8 @@
 //! INVARIANT: a valid name or id contains none of the separators of the text form, so that the
 //! text of a valid relationship splits in one way only.
 
+use std::cmp::Reverse;
+
 /// The longest name of a type, relation or permission, in bytes.
 pub(crate) const MAX_NAME: usize = 64;
 /// The longest id of an object, in bytes; the column is `varchar(200)`.
@@ -68,15 +70,16 @@ pub(crate) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str
         return None;
     }
     let limit = (wanted.len() / 3).max(1);
-    let mut best: Option<(usize, &str)> = None;
+    // Letters are forgotten more often than added, so of two equally near names the longer is meant.
+    let mut best: Option<((usize, Reverse<usize>, &str), &str)> = None;
     for candidate in candidates {
         if candidate.len().abs_diff(wanted.len()) > limit || candidate == wanted {
             continue;
         }
         let distance = distance(wanted.as_bytes(), candidate.as_bytes());
-        let nearer = best.is_none_or(|(least, name)| (distance, candidate) < (least, name));
-        if distance <= limit && nearer {
-            best = Some((distance, candidate));
+        let rank = (distance, Reverse(candidate.len()), candidate);
+        if distance <= limit && best.is_none_or(|(least, _)| rank < least) {
+            best = Some((rank, candidate));
         }
     }
     best.map(|(_, name)| name)

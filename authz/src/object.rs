@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use formwork_tenancy::Entity;
+
 use crate::error::ParseError;
 use crate::parse::{self, Part};
 
@@ -73,6 +75,22 @@ impl FromStr for Object {
             parse::split(text, ':', Part::ObjectType).map_err(|fault| fault.within(&text))?;
         parse::object_fault(object_type, id).map_err(|fault| fault.within(&text))?;
         Ok(Self { object_type: Cow::Owned(object_type.to_owned()), id: id.to_owned() })
+    }
+}
+
+impl From<&Object> for Object {
+    fn from(object: &Object) -> Self {
+        object.clone()
+    }
+}
+
+impl Entity for Object {
+    fn kind(&self) -> &str {
+        self.object_type()
+    }
+
+    fn id(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.id)
     }
 }
 

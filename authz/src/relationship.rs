@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::error::ParseError;
 use crate::object::Object;
-use crate::parse::{self, Part};
+use crate::parse;
 use crate::subject::Subject;
 
 /// One fact: a subject holds a relation on an object, `document:7#viewer@user:anna`.
@@ -149,19 +149,49 @@ mod tests {
         for (text, message) in [
             ("", "``: expected `#` after the object, at column 1"),
             ("document:7", "`document:7`: expected `#` after the object, at column 11"),
-            ("document#viewer@user:a", "`document#viewer@user:a`: expected `:` after the object type, at column 9"),
+            (
+                "document#viewer@user:a",
+                "`document#viewer@user:a`: expected `:` after the object type, at column 9",
+            ),
             ("document:7#viewer", "`document:7#viewer`: expected `@` after the relation, at column 18"),
-            ("document:7#viewer@anna", "`document:7#viewer@anna`: expected `:` after the subject type, at column 23"),
-            ("Document:7#viewer@user:a", "`Document:7#viewer@user:a`: the object type cannot contain `D`, at column 1"),
+            (
+                "document:7#viewer@anna",
+                "`document:7#viewer@anna`: expected `:` after the subject type, at column 23",
+            ),
+            (
+                "Document:7#viewer@user:a",
+                "`Document:7#viewer@user:a`: the object type cannot contain `D`, at column 1",
+            ),
             ("document:#viewer@user:a", "`document:#viewer@user:a`: the object id is empty, at column 10"),
-            ("document:*#viewer@user:a", "`document:*#viewer@user:a`: the object id cannot contain `*`, at column 10"),
+            (
+                "document:*#viewer@user:a",
+                "`document:*#viewer@user:a`: the object id cannot contain `*`, at column 10",
+            ),
             ("document:7#@user:a", "`document:7#@user:a`: the relation is empty, at column 12"),
-            ("document:7#vi ewer@user:a", "`document:7#vi ewer@user:a`: the relation cannot contain ` `, at column 14"),
-            ("document:7#viewer@user:a:b", "`document:7#viewer@user:a:b`: the subject id cannot contain `:`, at column 25"),
-            ("document:7#viewer@user:a*", "`document:7#viewer@user:a*`: the subject id cannot contain `*`, at column 25"),
-            ("document:7#viewer@user:*#x", "`document:7#viewer@user:*#x`: the subject id cannot contain `*`, at column 24"),
-            ("document:7#viewer@group:eng#", "`document:7#viewer@group:eng#`: the subject relation is empty, at column 29"),
-            ("dökument:7#viewer@user:a", "`dökument:7#viewer@user:a`: the object type cannot contain `ö`, at column 2"),
+            (
+                "document:7#vi ewer@user:a",
+                "`document:7#vi ewer@user:a`: the relation cannot contain ` `, at column 14",
+            ),
+            (
+                "document:7#viewer@user:a:b",
+                "`document:7#viewer@user:a:b`: the subject id cannot contain `:`, at column 25",
+            ),
+            (
+                "document:7#viewer@user:a*",
+                "`document:7#viewer@user:a*`: the subject id cannot contain `*`, at column 25",
+            ),
+            (
+                "document:7#viewer@user:*#x",
+                "`document:7#viewer@user:*#x`: the subject id cannot contain `*`, at column 24",
+            ),
+            (
+                "document:7#viewer@group:eng#",
+                "`document:7#viewer@group:eng#`: the subject relation is empty, at column 29",
+            ),
+            (
+                "dökument:7#viewer@user:a",
+                "`dökument:7#viewer@user:a`: the object type cannot contain `ö`, at column 2",
+            ),
         ] {
             assert_eq!(text.parse::<Relationship>().unwrap_err().to_string(), message);
         }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use formwork_tenancy::Actor;
+
 use crate::error::ParseError;
 use crate::name::WILDCARD;
 use crate::object::Object;
@@ -125,6 +127,19 @@ impl From<&Object> for Subject {
     }
 }
 
+impl From<&Subject> for Subject {
+    fn from(subject: &Subject) -> Self {
+        subject.clone()
+    }
+}
+
+/// A person is `user:<uuid>`; other actors are named by their kind as well.
+impl From<&Actor> for Subject {
+    fn from(actor: &Actor) -> Self {
+        Self::new(actor.kind(), actor.id())
+    }
+}
+
 crate::parse::serde_as_text!(Subject);
 
 /// What can be asked about as a subject: a [`Subject`], an [`Object`], a tenancy actor.
@@ -143,6 +158,12 @@ impl AsSubject for Subject {
 }
 
 impl AsSubject for Object {
+    fn as_subject(&self) -> Cow<'_, Subject> {
+        Cow::Owned(self.into())
+    }
+}
+
+impl AsSubject for Actor {
     fn as_subject(&self) -> Cow<'_, Subject> {
         Cow::Owned(self.into())
     }

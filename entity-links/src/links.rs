@@ -78,7 +78,7 @@ impl Links {
         let actor = tx.session().actor().clone();
         match self.authz.require(tx, &actor, "link", &end.object()).await {
             Ok(grant) => Ok(grant),
-            Err(RequireError::Check(error)) => Err(error.into()),
+            Err(RequireError::Undecided(error)) => Err(error.into()),
             Err(RequireError::Denied { .. }) if self.may_view(tx, end).await? => {
                 Err(LinkError::Denied { end: end.clone() })
             }

@@ -196,8 +196,12 @@ impl<'a> Diagnostics<'a> {
         } else {
             0
         };
-        let excerpt: String =
-            whole.chars().skip(skipped).take(MAX_EXCERPT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let excerpt: String = whole
+            .chars()
+            .skip(skipped)
+            .take(MAX_EXCERPT)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         let before = chars_before - skipped;
         Diagnostic {
             source: self.sources.get(span.source).map_or(String::new(), |source| source.name.to_owned()),

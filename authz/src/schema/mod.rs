@@ -6,7 +6,7 @@
 mod diagnostic;
 mod lex;
 mod parse;
-mod program;
+pub(crate) mod program;
 mod resolve;
 mod stratify;
 mod syntax;

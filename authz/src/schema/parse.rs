@@ -49,7 +49,7 @@ impl<'t> Parser<'t, '_, '_> {
         self.expect(Kind::OpenBrace, "`{`")?;
         let mut items = Vec::new();
         loop {
-            let doc = self.doc();
+            let item_doc = self.doc();
             if self.eat(Kind::CloseBrace) {
                 return Ok(Definition { name, doc, items });
             }
@@ -58,7 +58,7 @@ impl<'t> Parser<'t, '_, '_> {
                 // What was read of this definition still serves the others as a name.
                 return Ok(Definition { name, doc, items });
             }
-            match self.item(doc) {
+            match self.item(item_doc) {
                 Ok(item) => items.push(item),
                 Err(Reported) => self.skip_until(&["relation", "permission", "definition"]),
             }

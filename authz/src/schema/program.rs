@@ -66,15 +66,10 @@ pub(crate) enum Rule {
 }
 
 /// Flattens every rule; `rules` has one for each permission and unnamed operand, by group number.
-pub(crate) fn compile(
-    slots: &[SlotInfo],
-    edges: &[EdgeInfo],
-    rules: &[Option<Rule>],
-    ops: &[Op],
-) -> Vec<Group> {
+pub(crate) fn compile(slots: &[SlotInfo], edges: &[EdgeInfo], rules: &[Option<Rule>]) -> Vec<Group> {
     let mut groups: Vec<Group> =
         (0..rules.len()).map(|group| flatten(group as u32, slots, edges, rules)).collect();
-    mark_plain(&mut groups, ops);
+    mark_plain(&mut groups);
     groups
 }
 
@@ -92,9 +87,13 @@ fn flatten(root: u32, slots: &[SlotInfo], edges: &[EdgeInfo], rules: &[Option<Ru
     while let Some(rule) = todo.pop() {
         match rule {
             Rule::Nil => {}
-            Rule::Arrow(targets) => targets.iter().for_each(|&walk| walks.push(walk)),
+            Rule::Arrow(targets) => targets.iter().for_each(|&walk| {
+                walks.push(walk);
+            }),
             Rule::Union(operands) => todo.extend(operands.iter().rev()),
-            Rule::Op(op) => ops.push(*op),
+            Rule::Op(op) => {
+                ops.push(*op);
+            }
             Rule::Group(slot) => {
                 if !covers.push(*slot) {
                     continue;
@@ -104,16 +103,16 @@ fn flatten(root: u32, slots: &[SlotInfo], edges: &[EdgeInfo], rules: &[Option<Ru
                 }
                 let stored = slots.get(*slot as usize).and_then(|info| info.edges.as_ref());
                 for &edge in stored.into_iter().flatten() {
-                    match edges.get(edge as usize).map(|info| info.subject) {
-                        Some(SubjectKind::Object(type_id)) => {
-                            probes.push(Probe { edge, kind: ProbeKind::Member, type_id });
+                    let Some(subject) = edges.get(edge as usize).map(|info| info.subject) else { continue };
+                    let (kind, type_id) = match subject {
+                        SubjectKind::Object(type_id) => (ProbeKind::Member, type_id),
+                        SubjectKind::Wildcard(type_id) => (ProbeKind::Everyone, type_id),
+                        SubjectKind::Userset(target) => {
+                            walks.push(Walk { edge, target });
+                            continue;
                         }
-                        Some(SubjectKind::Wildcard(type_id)) => {
-                            probes.push(Probe { edge, kind: ProbeKind::Everyone, type_id });
-                        }
-                        Some(SubjectKind::Userset(target)) => walks.push(Walk { edge, target }),
-                        None => {}
-                    }
+                    };
+                    probes.push(Probe { edge, kind, type_id });
                 }
             }
         }
@@ -150,8 +149,7 @@ impl<T: Copy + Eq + std::hash::Hash> Distinct<T> {
 }
 
 /// Spreads "leads to an operation" backwards along the walks.
-fn mark_plain(groups: &mut [Group], ops: &[Op]) {
-    debug_assert!(groups.iter().flat_map(|group| &group.ops).all(|&op| (op as usize) < ops.len()));
+fn mark_plain(groups: &mut [Group]) {
     let mut led_to_by: Vec<Vec<u32>> = vec![Vec::new(); groups.len()];
     for (from, group) in groups.iter().enumerate() {
         for walk in &group.walks {
@@ -161,7 +159,8 @@ fn mark_plain(groups: &mut [Group], ops: &[Op]) {
         }
     }
     let mut mixed: Vec<bool> = groups.iter().map(|group| !group.ops.is_empty()).collect();
-    let mut todo: Vec<u32> = (0..groups.len() as u32).filter(|&g| mixed.get(g as usize) == Some(&true)).collect();
+    let mut todo: Vec<u32> =
+        (0..groups.len() as u32).filter(|&g| mixed.get(g as usize) == Some(&true)).collect();
     while let Some(group) = todo.pop() {
         for &from in led_to_by.get(group as usize).into_iter().flatten() {
             if let Some(mixed) = mixed.get_mut(from as usize)

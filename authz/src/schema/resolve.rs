@@ -65,7 +65,8 @@ impl<'d, 'a> Resolver<'d, 'a> {
         for definition in definitions {
             let name = &definition.name;
             if let Some(&first) = resolver.type_ids.get(name.text.as_str()) {
-                let place = resolver.faults.place(type_places.get(first as usize).copied().unwrap_or_default());
+                let place =
+                    resolver.faults.place(type_places.get(first as usize).copied().unwrap_or_default());
                 let message = format!("`{}` is defined twice, first at {place}", name.text);
                 resolver.faults.report(name.span, message);
                 continue;
@@ -151,7 +152,9 @@ impl<'d, 'a> Resolver<'d, 'a> {
             },
         };
         let edge = self.edges.len() as u32;
-        let Some(edges) = self.slots.get_mut(slot as usize).and_then(|info| info.edges.as_mut()) else { return };
+        let Some(edges) = self.slots.get_mut(slot as usize).and_then(|info| info.edges.as_mut()) else {
+            return;
+        };
         let known = |edge: &u32| self.edges.get(*edge as usize).is_some_and(|info| info.subject == subject);
         if edges.iter().any(known) {
             self.faults.report(span, "this type of subjects is named twice in the relation");
@@ -203,8 +206,10 @@ impl<'d, 'a> Resolver<'d, 'a> {
     fn arrow(&mut self, type_id: u32, relation: &Name, target: &Name) -> Vec<Walk> {
         let Some(left) = self.slot_named(type_id, relation) else { return Vec::new() };
         let Some(edges) = self.slots.get(left as usize).and_then(|info| info.edges.clone()) else {
-            let message =
-                format!("the left side of an arrow must be a relation, and `{}` is a permission", relation.text);
+            let message = format!(
+                "the left side of an arrow must be a relation, and `{}` is a permission",
+                relation.text
+            );
             self.faults.report(relation.span, message);
             return Vec::new();
         };
@@ -213,7 +218,8 @@ impl<'d, 'a> Resolver<'d, 'a> {
         for edge in edges {
             let Some(subject) = self.edges.get(edge as usize).map(|info| info.subject) else { continue };
             let SubjectKind::Object(subject_type) = subject else {
-                let form = if matches!(subject, SubjectKind::Wildcard(_)) { "a wildcard" } else { "usersets" };
+                let form =
+                    if matches!(subject, SubjectKind::Wildcard(_)) { "a wildcard" } else { "usersets" };
                 let message = format!(
                     "the relation on the left side of an arrow must hold objects only, and `{}` may hold {form}",
                     relation.text
@@ -273,7 +279,7 @@ impl<'d, 'a> Resolver<'d, 'a> {
             self.stratify();
         }
         self.faults.finish()?;
-        let groups = program::compile(&self.slots, &self.edges, &self.rules, &self.ops);
+        let groups = program::compile(&self.slots, &self.edges, &self.rules);
         let Self { types, type_ids, slots, edges, ops, .. } = self;
         Ok(Schema { types, type_ids, slots, edges, groups, ops })
     }
@@ -284,15 +290,18 @@ impl<'d, 'a> Resolver<'d, 'a> {
             let (group, message, help) = match found {
                 Unstratified::Cycle(groups) => {
                     let first = groups.first().copied().unwrap_or_default();
-                    let mut way: Vec<String> = groups.iter().filter_map(|&group| self.text_of(group)).collect();
+                    let mut way: Vec<String> =
+                        groups.iter().filter_map(|&group| self.text_of(group)).collect();
                     if way.first() != way.last() || way.len() == 1 {
                         way.extend(way.first().cloned());
                     }
                     (first, "excludes itself through a cycle", way.join(" -> "))
                 }
-                Unstratified::TooDeep(group) => {
-                    (group, "excludes too deep", format!("at most {MAX_LAYERS} exclusions may build on each other"))
-                }
+                Unstratified::TooDeep(group) => (
+                    group,
+                    "excludes too deep",
+                    format!("at most {MAX_LAYERS} exclusions may build on each other"),
+                ),
             };
             let slot = self.owner(group);
             if let (true, Some(name)) = (told.insert(slot), self.places.get(slot as usize)) {

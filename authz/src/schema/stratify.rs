@@ -33,7 +33,8 @@ pub(crate) fn verify(
     rules: &[Option<Rule>],
     ops: &[Op],
 ) -> Vec<Unstratified> {
-    let links: Vec<Vec<Link>> = (0..rules.len()).map(|group| links_of(group, slots, edges, rules, ops)).collect();
+    let links: Vec<Vec<Link>> =
+        (0..rules.len()).map(|group| links_of(group, slots, edges, rules, ops)).collect();
     let component = components(&links);
     let component_of = |group: u32| component.get(group as usize).copied().unwrap_or(0);
     let mut found = Vec::new();

@@ -1,1 +1,15 @@
-//! Integration tests.
+//! Integration tests of formwork-authz.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test that cannot go on fails"
+)]
+
+mod agreement;
+mod engine;
+mod language;
+mod naive;
+mod store;

@@ -96,7 +96,7 @@ impl Work {
         match self.caller.app.authz.require(&mut self.tx, &actor, permission, object).await {
             Ok(grant) => Ok(grant),
             Err(RequireError::Denied { .. }) => Err(self.refusal(permission, object).await?),
-            Err(RequireError::Check(error)) => Err(error.into()),
+            Err(RequireError::Undecided(error)) => Err(error.into()),
         }
     }
 

@@ -6,8 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use formwork_audit::AuditError;
-use formwork_authz::{CheckError, RequireError, WriteError};
-use formwork_entity_links::LinkError;
+use formwork_authz::{CheckError, WriteError};
 use formwork_tenancy::{CommitError, ResolveError, Status, StorageError};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -256,6 +255,24 @@ impl From<AuditError> for ApiError {
         match error {
             AuditError::Storage(error) => error.into(),
             AuditError::InvalidCursor { .. } => Self::invalid("cursor", error.to_string()),
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<CheckError> for ApiError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Storage(error) => error.into(),
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Storage(error) => error.into(),
             other => Self::internal(other),
         }
     }

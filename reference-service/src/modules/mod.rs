@@ -101,7 +101,7 @@ pub fn schema() -> Result<Schema, ModuleError> {
     let sources: Vec<Source> = modules
         .iter()
         .filter(|module| !module.permissions.is_empty())
-        .map(|module| Source::new(module.name, module.permissions))
+        .map(|module| Source { name: module.name, text: module.permissions })
         .collect();
     let schema = Schema::compose(&sources)?;
     check_dependencies(&modules)?;
@@ -133,7 +133,7 @@ fn check_routes(modules: &[Module], schema: &Schema) -> Result<(), ModuleError> 
             Access::Entities { permission } => linkable().map(|entity| (permission, entity.kind)).collect(),
         };
         for (permission, object_type) in asked {
-            if !schema.has_permission(object_type, permission) {
+            if !schema.permissions(object_type).any(|known| known == permission) {
                 return Err(ModuleError::UnknownPermission { route: name, permission, object_type });
             }
         }

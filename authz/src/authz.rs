@@ -1,0 +1,164 @@
+//! The handle that a service holds, and its questions.
+
+use std::fmt;
+use std::sync::Arc;
+
+use formwork_tenancy::TenantTx;
+
+use crate::cache::Cache;
+use crate::decision::Decision;
+use crate::error::{CheckError, Denied, RequireError};
+use crate::grant::Grant;
+use crate::object::Object;
+use crate::schema::Schema;
+use crate::subject::AsSubject;
+use crate::view;
+
+/// How much memory the graphs of all tenants may take together, unless told otherwise.
+const DEFAULT_MEMORY: u64 = 1 << 30;
+
+/// Permissions of the tenants of a service: writes relationships and answers questions, inside the
+/// caller's transaction. Cheap to clone.
+///
+/// Questions are answered in memory. The first question of a transaction asks the database what has
+/// changed since the tenant's graph was last brought up to date, in one round trip; later ones ask
+/// nothing. They see the state at the first question and the transaction's own writes through this
+/// handle. Whoever writes to `permission_tuples` by SQL in between calls [`Authz::resync`].
+///
+/// # May this actor edit the RFI, and who says so?
+///
+/// ```no_run
+/// # use formwork_authz::{Authz, Object, Schema, rel};
+/// # async fn example(
+/// #     tenants: formwork_tenancy::Tenants,
+/// #     session: formwork_tenancy::Session,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let authz = Authz::new(Schema::parse("
+///     definition user {}
+///     definition rfi {
+///         relation assignee: user
+///         permission edit = assignee
+///     }
+/// ")?);
+/// let mut tx = tenants.begin(&session).await?;
+/// let (actor, rfi) = (session.actor(), Object::new("rfi", 7));
+/// let grant = authz.require(&mut tx, actor, "edit", &rfi).await?;
+/// let bob = "bob";
+/// authz.touch(&mut tx, &rel!("rfi:7#assignee@user:{bob}")).await?;
+/// tx.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Authz {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) cache: Cache,
+}
+
+impl Authz {
+    /// A handle for one schema, with at most one gigabyte of graphs in memory.
+    pub fn new(schema: impl Into<Arc<Schema>>) -> Self {
+        Self::with_memory(schema, DEFAULT_MEMORY)
+    }
+
+    /// A handle whose graphs take at most so many bytes together; the least used are dropped.
+    pub fn with_memory(schema: impl Into<Arc<Schema>>, bytes: u64) -> Self {
+        Self { inner: Arc::new(Inner { schema: schema.into(), cache: Cache::new(bytes) }) }
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.inner.schema
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
+    /// Does the subject hold the permission, or relation, on the object?
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError`] when that could not be decided; an error is neither answer.
+    pub async fn check<S: AsSubject + ?Sized>(
+        &self,
+        tx: &mut TenantTx,
+        subject: &S,
+        permission: &str,
+        object: &Object,
+    ) -> Result<Decision, CheckError> {
+        view::of(self, tx).await?.check(&subject.as_subject(), permission, object)
+    }
+
+    /// As [`Authz::check`] for several objects; the answers are in the order of the objects.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError`] when one of them could not be decided.
+    pub async fn check_many<S: AsSubject + ?Sized>(
+        &self,
+        tx: &mut TenantTx,
+        subject: &S,
+        permission: &str,
+        objects: &[Object],
+    ) -> Result<Vec<Decision>, CheckError> {
+        view::of(self, tx).await?.check_many(&subject.as_subject(), permission, objects)
+    }
+
+    /// As [`Authz::check`], but only an allowed subject comes further: with the grant, which is
+    /// evidence of the decision.
+    ///
+    /// # Errors
+    ///
+    /// [`RequireError::Denied`] when the answer is no, [`RequireError::Undecided`] when there is none.
+    pub async fn require<S: AsSubject + ?Sized>(
+        &self,
+        tx: &mut TenantTx,
+        subject: &S,
+        permission: &str,
+        object: &Object,
+    ) -> Result<Grant, RequireError> {
+        let graph = view::of(self, tx).await?;
+        let subject = subject.as_subject();
+        match graph.explain_allowed(&subject, permission, object)? {
+            Some(path) => Ok(Grant::new(subject.into_owned(), permission, object.clone(), path)),
+            None => Err(RequireError::Denied(Denied::new(subject.into_owned(), permission, object.clone()))),
+        }
+    }
+
+    /// Every object of a type on which the subject holds the permission, by id.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError`] when that could not be decided; never a part of the answer.
+    pub async fn lookup_objects<S: AsSubject + ?Sized>(
+        &self,
+        tx: &mut TenantTx,
+        subject: &S,
+        permission: &str,
+        object_type: &str,
+    ) -> Result<Vec<Object>, CheckError> {
+        view::of(self, tx).await?.lookup_objects(&subject.as_subject(), permission, object_type)
+    }
+
+    /// Reads the relationships again, for this transaction: after SQL of its own has changed them, or
+    /// to see what others have committed since its first question.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError::Storage`] when they could not be read.
+    pub async fn resync(&self, tx: &mut TenantTx) -> Result<(), CheckError> {
+        view::forget(tx);
+        view::of(self, tx).await.map(drop)
+    }
+}
+
+impl fmt::Debug for Authz {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authz").field("schema", &self.inner.schema).finish_non_exhaustive()
+    }
+}

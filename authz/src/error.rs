@@ -1,0 +1,261 @@
+//! Errors, made for the reader who must act.
+
+use std::fmt;
+
+use formwork_tenancy::StorageError;
+
+use crate::name::MAX_NAME;
+use crate::object::Object;
+use crate::parse::{Part, Problem};
+use crate::relationship::Relationship;
+use crate::schema::Schema;
+use crate::subject::Subject;
+
+/// A text or value that is not an object, subject or relationship, with the place of the fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError {
+    text: String,
+    part: Part,
+    at: usize,
+    problem: Problem,
+}
+
+impl ParseError {
+    pub(crate) fn new(text: String, part: Part, at: usize, problem: Problem) -> Self {
+        Self { text, part, at, problem }
+    }
+
+    /// The text with the fault.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Column of the fault in characters, counted from 1.
+    pub fn column(&self) -> usize {
+        self.text.get(..self.at).map_or(0, |before| before.chars().count()) + 1
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { text, part, .. } = self;
+        write!(f, "`{}`: ", text.escape_debug())?;
+        match self.problem {
+            Problem::Missing(separator) => write!(f, "expected `{separator}` after the {part}")?,
+            Problem::Faulty(fault) => write!(f, "the {part} {fault}")?,
+        }
+        write!(f, ", at column {}", self.column())
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// A type that is not in the schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownType {
+    name: String,
+    near: Option<String>,
+}
+
+impl UnknownType {
+    pub(crate) fn new(schema: &Schema, name: &str) -> Self {
+        Self { name: shortened(name), near: schema.near_type(name).map(str::to_owned) }
+    }
+
+    /// The type that was asked for.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The type that was probably meant.
+    pub fn near(&self) -> Option<&str> {
+        self.near.as_deref()
+    }
+}
+
+impl fmt::Display for UnknownType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown type `{}`", self.name.escape_debug())?;
+        near(f, self.near())
+    }
+}
+
+/// A permission or relation that the type does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownPermission {
+    object_type: String,
+    name: String,
+    near: Option<String>,
+}
+
+impl UnknownPermission {
+    pub(crate) fn new(schema: &Schema, type_id: u32, name: &str) -> Self {
+        Self {
+            object_type: schema.type_name(type_id).to_owned(),
+            name: shortened(name),
+            near: schema.near_slot(type_id, name).map(str::to_owned),
+        }
+    }
+
+    /// The type that has no such permission.
+    pub fn object_type(&self) -> &str {
+        &self.object_type
+    }
+
+    /// The permission or relation that was asked for.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The one that was probably meant.
+    pub fn near(&self) -> Option<&str> {
+        self.near.as_deref()
+    }
+}
+
+impl fmt::Display for UnknownPermission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.escape_debug();
+        write!(f, "`{}` has no relation or permission `{name}`", self.object_type)?;
+        near(f, self.near())
+    }
+}
+
+fn near(f: &mut fmt::Formatter<'_>, near: Option<&str>) -> fmt::Result {
+    match near {
+        Some(near) => write!(f, ", did you mean `{near}`?"),
+        None => Ok(()),
+    }
+}
+
+/// Names from outside can be of any length.
+fn shortened(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
+}
+
+/// A question that could not be decided, which is neither of its answers.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CheckError {
+    /// A type is not in the schema.
+    #[error("{0}")]
+    UnknownType(UnknownType),
+    /// A permission or relation is not one of its type's.
+    #[error("{0}")]
+    UnknownPermission(UnknownPermission),
+    /// The subject or the object cannot be one.
+    #[error(transparent)]
+    Malformed(#[from] ParseError),
+    /// The relationships could not be read.
+    #[error("the relationships could not be read")]
+    Storage(#[from] StorageError),
+}
+
+impl CheckError {
+    pub(crate) fn unknown_type(schema: &Schema, name: &str) -> Self {
+        Self::UnknownType(UnknownType::new(schema, name))
+    }
+
+    pub(crate) fn unknown_permission(schema: &Schema, type_id: u32, name: &str) -> Self {
+        Self::UnknownPermission(UnknownPermission::new(schema, type_id, name))
+    }
+}
+
+impl From<sqlx::Error> for CheckError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+/// A subject was not allowed what it must be allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    subject: Subject,
+    permission: String,
+    object: Object,
+}
+
+impl Denied {
+    pub(crate) fn new(subject: Subject, permission: &str, object: Object) -> Self {
+        Self { subject, permission: permission.to_owned(), object }
+    }
+
+    /// Who asked.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// What they asked for.
+    pub fn permission(&self) -> &str {
+        &self.permission
+    }
+
+    /// On what.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` does not have `{}` on `{}`", self.subject, self.permission, self.object)
+    }
+}
+
+/// Why [`Authz::require`](crate::Authz::require) gave no grant.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RequireError {
+    /// The answer is no.
+    #[error("{0}")]
+    Denied(Denied),
+    /// There is no answer.
+    #[error(transparent)]
+    Undecided(#[from] CheckError),
+}
+
+/// A relationship that the schema has no place for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misplaced {
+    relationship: Relationship,
+    reason: String,
+}
+
+impl Misplaced {
+    pub(crate) fn new(relationship: &Relationship, reason: String) -> Self {
+        Self { relationship: relationship.clone(), reason }
+    }
+
+    /// The relationship that cannot be stored.
+    pub fn relationship(&self) -> &Relationship {
+        &self.relationship
+    }
+}
+
+impl fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot store `{}`: {}", self.relationship, self.reason)
+    }
+}
+
+/// Relationships that were not written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// A part of a relationship cannot be one.
+    #[error(transparent)]
+    Malformed(#[from] ParseError),
+    /// The schema has no place for a relationship.
+    #[error("{0}")]
+    Misplaced(Misplaced),
+    /// The relationship that was to be created is stored already.
+    #[error("`{0}` exists already")]
+    Exists(Relationship),
+    /// The database failed.
+    #[error("the relationships could not be written")]
+    Storage(#[from] StorageError),
+}
+
+impl From<sqlx::Error> for WriteError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}

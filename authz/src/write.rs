@@ -1,0 +1,182 @@
+//! Writing relationships, in the caller's transaction.
+
+use formwork_tenancy::TenantTx;
+
+use crate::authz::Authz;
+use crate::error::{Misplaced, WriteError};
+use crate::graph::Row;
+use crate::object::Object;
+use crate::relationship::Relationship;
+use crate::schema::Schema;
+use crate::view;
+
+/// Rows of one statement.
+const BATCH: usize = 10_000;
+
+impl Authz {
+    /// Stores a relationship; that it is stored already is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Malformed`] and [`WriteError::Misplaced`] before anything is sent,
+    /// [`WriteError::Storage`] when the database failed.
+    pub async fn touch(&self, tx: &mut TenantTx, relationship: &Relationship) -> Result<(), WriteError> {
+        self.touch_many(tx, std::slice::from_ref(relationship)).await
+    }
+
+    /// Stores relationships; those that are stored already stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authz::touch`]; when one is refused, none is stored.
+    pub async fn touch_many(
+        &self,
+        tx: &mut TenantTx,
+        relationships: &[Relationship],
+    ) -> Result<(), WriteError> {
+        self.insert(tx, relationships).await.map(drop)
+    }
+
+    /// Stores a relationship that must not be stored yet.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Exists`] when it is, and the transaction can go on; otherwise as [`Authz::touch`].
+    pub async fn create(&self, tx: &mut TenantTx, relationship: &Relationship) -> Result<(), WriteError> {
+        match self.insert(tx, std::slice::from_ref(relationship)).await? {
+            0 => Err(WriteError::Exists(relationship.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a relationship; that it is not stored is fine.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authz::touch`]: a misspelt relation is an error here as well, since nothing would be
+    /// removed and nobody would know.
+    pub async fn delete(&self, tx: &mut TenantTx, relationship: &Relationship) -> Result<(), WriteError> {
+        self.delete_many(tx, std::slice::from_ref(relationship)).await
+    }
+
+    /// Removes relationships, as far as they are stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authz::delete`]; when one is refused, none is removed.
+    pub async fn delete_many(
+        &self,
+        tx: &mut TenantTx,
+        relationships: &[Relationship],
+    ) -> Result<(), WriteError> {
+        const DELETE: &str = "
+            delete from permission_tuples t
+             using unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+                   as d (namespace, object_id, relation, subject_ns, subject_id, subject_rel)
+             where t.namespace = d.namespace and t.object_id = d.object_id and t.relation = d.relation
+               and t.subject_ns = d.subject_ns and t.subject_id = d.subject_id
+               and t.subject_rel is not distinct from d.subject_rel";
+        self.send(tx, DELETE, relationships, false).await.map(drop)
+    }
+
+    /// Removes every relationship on an object, and every one in which it is the subject, whether or
+    /// not the schema still has a place for them: for when the object itself is deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Malformed`] when the object cannot be one, [`WriteError::Storage`] when the
+    /// database failed.
+    pub async fn delete_object(&self, tx: &mut TenantTx, object: &Object) -> Result<(), WriteError> {
+        object.validate()?;
+        // Two conditions, each with an index; joined by OR they would have none.
+        const AS_OBJECT: &str = "delete from permission_tuples where namespace = $1 and object_id = $2";
+        const AS_SUBJECT: &str = "delete from permission_tuples where subject_ns = $1 and subject_id = $2";
+        for text in [AS_OBJECT, AS_SUBJECT] {
+            sqlx::query(text).bind(object.object_type()).bind(object.id()).execute(&mut **tx).await?;
+        }
+        // Which rows these were only the log knows: the next question asks it.
+        view::forget(tx);
+        Ok(())
+    }
+
+    async fn insert(&self, tx: &mut TenantTx, relationships: &[Relationship]) -> Result<u64, WriteError> {
+        const INSERT: &str = "
+            insert into permission_tuples (namespace, object_id, relation, subject_ns, subject_id, subject_rel)
+            select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+                on conflict do nothing";
+        self.send(tx, INSERT, relationships, true).await
+    }
+
+    async fn send(
+        &self,
+        tx: &mut TenantTx,
+        text: &'static str,
+        relationships: &[Relationship],
+        present: bool,
+    ) -> Result<u64, WriteError> {
+        for relationship in relationships {
+            self.schema().verify(relationship)?;
+        }
+        // In one order for all writers, so that two who write the same tuples do not wait for each other.
+        let mut sorted: Vec<&Relationship> = relationships.iter().collect();
+        sorted.sort_unstable();
+        let mut changed = 0;
+        for batch in sorted.chunks(BATCH) {
+            let rows: Vec<Row<'_>> = batch.iter().map(|&relationship| relationship.into()).collect();
+            let column = |of: fn(&Row<'_>) -> String| rows.iter().map(of).collect::<Vec<String>>();
+            let done = sqlx::query(text)
+                .bind(column(|row| row.object_type.to_owned()))
+                .bind(column(|row| row.object_id.to_owned()))
+                .bind(column(|row| row.relation.to_owned()))
+                .bind(column(|row| row.subject_type.to_owned()))
+                .bind(column(|row| row.subject_id.to_owned()))
+                .bind(rows.iter().map(|row| row.subject_relation.map(str::to_owned)).collect::<Vec<_>>())
+                .execute(&mut **tx)
+                .await?;
+            changed += done.rows_affected();
+        }
+        view::wrote(self, tx, relationships, present);
+        Ok(changed)
+    }
+}
+
+impl Schema {
+    /// Whether there is a place for the relationship.
+    fn verify(&self, relationship: &Relationship) -> Result<(), WriteError> {
+        relationship.validate()?;
+        if Row::from(relationship).edge(self).is_some() {
+            return Ok(());
+        }
+        Err(WriteError::Misplaced(Misplaced::new(relationship, self.misplaced(relationship))))
+    }
+
+    /// Says why there is no place for it.
+    fn misplaced(&self, relationship: &Relationship) -> String {
+        let (object, subject) = (relationship.object(), relationship.subject());
+        let near =
+            |near: Option<&str>| near.map(|name| format!(", did you mean `{name}`?")).unwrap_or_default();
+        for name in [object.object_type(), subject.subject_type()] {
+            if self.type_id(name).is_none() {
+                return format!("unknown type `{name}`{}", near(self.near_type(name)));
+            }
+        }
+        let named = [
+            (object.object_type(), Some(relationship.relation())),
+            (subject.subject_type(), subject.relation()),
+        ];
+        for (type_name, name) in named {
+            let (Some(type_id), Some(name)) = (self.type_id(type_name), name) else { continue };
+            if !self.type_info(type_id).is_some_and(|info| info.slot_ids.contains_key(name)) {
+                let near = near(self.near_slot(type_id, name));
+                return format!("`{type_name}` has no relation or permission `{name}`{near}");
+            }
+        }
+        let relation = format!("{}#{}", object.object_type(), relationship.relation());
+        let allowed = self.subject_types(object.object_type(), relationship.relation());
+        if allowed.is_empty() {
+            return format!("`{relation}` is a permission, which is computed: write one of its relations");
+        }
+        let allowed: Vec<String> = allowed.iter().map(|form| format!("`{form}`")).collect();
+        format!("`{relation}` holds {} only", allowed.join(", "))
+    }
+}
