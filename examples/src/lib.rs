@@ -1,1 +1,5 @@
-//! Formwork.
+//! Whole programs, one task each, under `src/bin`. They run on a Postgres of their own, and CI runs them.
+//!
+//! The example of the project's README is compiled here:
+//!
+#![doc = include_str!("../../README.md")]

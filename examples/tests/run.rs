@@ -1,0 +1,13 @@
+//! Every example runs to its end and says what its text promises.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::Command;
+
+#[test]
+fn one_transaction() {
+    let output = Command::new(env!("CARGO_BIN_EXE_one_transaction")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("acme: 2 notes, may view: true, 3 audit events"), "{text}");
+    assert!(text.contains("bolt: 0 notes, may view: false, 0 audit events"), "{text}");
+}
