@@ -215,13 +215,13 @@ pub enum RequireError {
 /// A relationship that the schema has no place for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misplaced {
-    relationship: Relationship,
+    relationship: Box<Relationship>,
     reason: String,
 }
 
 impl Misplaced {
     pub(crate) fn new(relationship: &Relationship, reason: String) -> Self {
-        Self { relationship: relationship.clone(), reason }
+        Self { relationship: Box::new(relationship.clone()), reason }
     }
 
     /// The relationship that cannot be stored.
@@ -236,6 +236,29 @@ impl fmt::Display for Misplaced {
     }
 }
 
+/// A relationship that was to be created and is stored already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Existing {
+    relationship: Box<Relationship>,
+}
+
+impl Existing {
+    pub(crate) fn new(relationship: &Relationship) -> Self {
+        Self { relationship: Box::new(relationship.clone()) }
+    }
+
+    /// The relationship that is stored.
+    pub fn relationship(&self) -> &Relationship {
+        &self.relationship
+    }
+}
+
+impl fmt::Display for Existing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` exists already", self.relationship)
+    }
+}
+
 /// Relationships that were not written.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -247,8 +270,8 @@ pub enum WriteError {
     #[error("{0}")]
     Misplaced(Misplaced),
     /// The relationship that was to be created is stored already.
-    #[error("`{0}` exists already")]
-    Exists(Relationship),
+    #[error("{0}")]
+    Exists(Existing),
     /// The database failed.
     #[error("the relationships could not be written")]
     Storage(#[from] StorageError),

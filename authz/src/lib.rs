@@ -49,7 +49,8 @@ mod write;
 pub use authz::Authz;
 pub use decision::Decision;
 pub use error::{
-    CheckError, Denied, Misplaced, ParseError, RequireError, UnknownPermission, UnknownType, WriteError,
+    CheckError, Denied, Existing, Misplaced, ParseError, RequireError, UnknownPermission, UnknownType,
+    WriteError,
 };
 pub use grant::Grant;
 pub use graph::Graph;

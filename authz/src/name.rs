@@ -71,18 +71,18 @@ pub(crate) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str
     }
     let limit = (wanted.len() / 3).max(1);
     // Letters are forgotten more often than added, so of two equally near names the longer is meant.
-    let mut best: Option<((usize, Reverse<usize>, &str), &str)> = None;
+    let mut best: Option<(usize, Reverse<usize>, &str)> = None;
     for candidate in candidates {
         if candidate.len().abs_diff(wanted.len()) > limit || candidate == wanted {
             continue;
         }
         let distance = distance(wanted.as_bytes(), candidate.as_bytes());
         let rank = (distance, Reverse(candidate.len()), candidate);
-        if distance <= limit && best.is_none_or(|(least, _)| rank < least) {
-            best = Some((rank, candidate));
+        if distance <= limit && best.is_none_or(|least| rank < least) {
+            best = Some(rank);
         }
     }
-    best.map(|(_, name)| name)
+    best.map(|(.., name)| name)
 }
 
 /// Edits between two words, where swapping two neighbours counts as one.

@@ -3,7 +3,7 @@
 use formwork_tenancy::TenantTx;
 
 use crate::authz::Authz;
-use crate::error::{Misplaced, WriteError};
+use crate::error::{Existing, Misplaced, WriteError};
 use crate::graph::Row;
 use crate::object::Object;
 use crate::relationship::Relationship;
@@ -44,7 +44,7 @@ impl Authz {
     /// [`WriteError::Exists`] when it is, and the transaction can go on; otherwise as [`Authz::touch`].
     pub async fn create(&self, tx: &mut TenantTx, relationship: &Relationship) -> Result<(), WriteError> {
         match self.insert(tx, std::slice::from_ref(relationship)).await? {
-            0 => Err(WriteError::Exists(relationship.clone())),
+            0 => Err(WriteError::Exists(Existing::new(relationship))),
             _ => Ok(()),
         }
     }

@@ -71,22 +71,26 @@ impl Overlay {
     /// Puts a subject into a list, or takes it out; says whether that changed anything.
     pub(crate) fn set(&mut self, base: &Base, edge: u32, object: u32, target: u32, present: bool) -> bool {
         let in_base = base.list(edge, object).binary_search(&target).is_ok();
-        let Some(delta) = self.deltas.entry(pair(edge, object), Delta::default) else { return false };
         // What the base has is either untouched or in `removed`; what it has not, in `added` or nowhere.
-        let list = if in_base { &mut delta.removed } else { &mut delta.added };
-        let changed = match (list.binary_search(&target), in_base == present) {
-            (Ok(at), true) => {
-                list.remove(at);
-                true
-            }
-            (Err(at), false) => {
-                list.insert(at, target);
-                true
-            }
-            _ => false,
+        let side = |delta: &Delta| {
+            let list = if in_base { &delta.removed } else { &delta.added };
+            list.binary_search(&target)
         };
-        self.changes += usize::from(changed);
-        changed
+        let differs = self.delta(edge, object).is_some_and(|delta| side(delta).is_ok());
+        if (in_base != differs) == present {
+            return false;
+        }
+        let Some(delta) = self.deltas.entry(pair(edge, object), Delta::default) else { return false };
+        let place = side(delta);
+        let list = if in_base { &mut delta.removed } else { &mut delta.added };
+        match place {
+            Ok(at) => {
+                list.remove(at);
+            }
+            Err(at) => list.insert(at, target),
+        }
+        self.changes += 1;
+        true
     }
 
     pub(crate) fn bytes(&self) -> usize {

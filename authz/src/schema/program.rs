@@ -8,6 +8,10 @@ use rustc_hash::FxHashSet;
 
 use crate::schema::{EdgeInfo, SlotInfo, SubjectKind};
 
+/// Steps of all programs together. Programs repeat what they contain, so a schema that was made for it
+/// could grow with the cube of its text.
+pub(crate) const MAX_STEPS: usize = 4_000_000;
+
 /// What one node of the answer needs: any probe that hits, any walk that arrives, any operation
 /// that holds.
 ///
@@ -66,11 +70,20 @@ pub(crate) enum Rule {
 }
 
 /// Flattens every rule; `rules` has one for each permission and unnamed operand, by group number.
-pub(crate) fn compile(slots: &[SlotInfo], edges: &[EdgeInfo], rules: &[Option<Rule>]) -> Vec<Group> {
-    let mut groups: Vec<Group> =
-        (0..rules.len()).map(|group| flatten(group as u32, slots, edges, rules)).collect();
+/// `None` when the programs would have more than [`MAX_STEPS`].
+pub(crate) fn compile(slots: &[SlotInfo], edges: &[EdgeInfo], rules: &[Option<Rule>]) -> Option<Vec<Group>> {
+    let mut groups: Vec<Group> = Vec::with_capacity(rules.len());
+    let mut steps = 0;
+    for group in 0..rules.len() as u32 {
+        let group = flatten(group, slots, edges, rules);
+        steps += group.probes.len() + group.walks.len() + group.ops.len() + group.covers.len();
+        if steps > MAX_STEPS {
+            return None;
+        }
+        groups.push(group);
+    }
     mark_plain(&mut groups);
-    groups
+    Some(groups)
 }
 
 fn flatten(root: u32, slots: &[SlotInfo], edges: &[EdgeInfo], rules: &[Option<Rule>]) -> Group {

@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::name::nearest;
 use crate::schema::diagnostic::{Diagnostics, SchemaError, Span};
-use crate::schema::program::{self, Op, Rule, Walk};
+use crate::schema::program::{self, MAX_STEPS, Op, Rule, Walk};
 use crate::schema::stratify::{self, MAX_LAYERS, Unstratified};
 use crate::schema::syntax::{Body, Definition, Expression, Item, Name, SubjectForm};
 use crate::schema::{EdgeInfo, Schema, SlotInfo, Source, SubjectKind, TypeInfo, parse};
@@ -45,6 +45,8 @@ struct Resolver<'d, 'a> {
     ops: Vec<Op>,
     /// The permission in which each unnamed operand stands, from the first unnamed one.
     owners: Vec<u32>,
+    /// Steps of all arrows together.
+    steps: usize,
 }
 
 impl<'d, 'a> Resolver<'d, 'a> {
@@ -60,6 +62,7 @@ impl<'d, 'a> Resolver<'d, 'a> {
             rules: Vec::new(),
             ops: Vec::new(),
             owners: Vec::new(),
+            steps: 0,
         };
         let mut type_places: Vec<Span> = Vec::new();
         for definition in definitions {
@@ -233,7 +236,17 @@ impl<'d, 'a> Resolver<'d, 'a> {
         if walks.is_empty() && !subject_types.is_empty() {
             self.unknown_target(relation, target, &subject_types);
         }
+        if self.steps + walks.len() > MAX_STEPS {
+            self.too_large(relation.span);
+            return Vec::new();
+        }
+        self.steps += walks.len();
         walks
+    }
+
+    fn too_large(&mut self, span: Span) {
+        let message = format!("the schema is too large: it takes more than {MAX_STEPS} steps");
+        self.faults.report(span, message);
     }
 
     fn unknown_target(&mut self, relation: &Name, target: &Name, subject_types: &[u32]) {
@@ -278,8 +291,13 @@ impl<'d, 'a> Resolver<'d, 'a> {
         if self.faults.is_empty() {
             self.stratify();
         }
+        let fine = self.faults.is_empty();
+        let groups = if fine { program::compile(&self.slots, &self.edges, &self.rules) } else { None };
+        if fine && groups.is_none() {
+            self.too_large(Span::default());
+        }
         self.faults.finish()?;
-        let groups = program::compile(&self.slots, &self.edges, &self.rules);
+        let groups = groups.unwrap_or_default();
         let Self { types, type_ids, slots, edges, ops, .. } = self;
         Ok(Schema { types, type_ids, slots, edges, groups, ops })
     }
