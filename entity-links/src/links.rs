@@ -24,7 +24,12 @@ pub struct Links {
 
 impl Links {
     /// With the application's link types, and its way of finding entities.
-    pub fn new(authz: Authz, audit: Audit, types: LinkTypes, resolver: impl EntityResolver + 'static) -> Self {
+    pub fn new(
+        authz: Authz,
+        audit: Audit,
+        types: LinkTypes,
+        resolver: impl EntityResolver + 'static,
+    ) -> Self {
         Self { authz, audit, types: Arc::new(types), resolver: Arc::new(resolver) }
     }
 
@@ -64,7 +69,8 @@ impl Links {
             "id": link.id, "source": link.source, "relationship": link.relationship, "target": link.target,
         });
         tx.publish(&[OutboxEvent::new(action, fields.clone())]).await?;
-        let event = Event::new(action).target(&link.source).target(&link.target).after(fields).evidence(grant);
+        let event =
+            Event::new(action).target(&link.source).target(&link.target).after(fields).evidence(grant);
         self.audit.record(tx, event).await?;
         Ok(())
     }

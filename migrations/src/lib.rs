@@ -140,7 +140,7 @@ mod tests {
     fn created_tables(sql: &str) -> Vec<String> {
         sql.lines()
             .filter_map(|line| line.strip_prefix("create table "))
-            .map(|rest| rest.split([' ', '(']).next().unwrap().to_owned())
+            .map(|rest| rest.split([' ', '(']).next().unwrap_or_default().to_owned())
             .collect()
     }
 }

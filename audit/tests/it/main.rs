@@ -1,9 +1,5 @@
 //! Integration tests, on a real Postgres.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test fails by panicking, and looks under the guard"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use formwork_audit::{Audit, AuditError, Event, Filter, Outcome, Target};
 use formwork_migrations::{AUDIT, TENANCY};

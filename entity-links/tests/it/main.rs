@@ -1,5 +1,5 @@
 //! Integration tests, on a real Postgres.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and looks under the guard")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use async_trait::async_trait;
 use formwork_audit::{Audit, Filter};
@@ -7,7 +7,8 @@ use formwork_authz::{Authz, Object, Relationship, Schema};
 use formwork_entity_links::{Direction, EntityResolver, Link, LinkError, LinkType, LinkTypes, Links, Page};
 use formwork_migrations::{AUDIT, AUTHZ, ENTITY_LINKS, Migration, Set, TENANCY};
 use formwork_tenancy::{
-    Actor, Isolation, Session, StorageError, Tenant, TenantTx, local_postgres::LocalRole, testing::TestDatabase,
+    Actor, Isolation, Session, StorageError, Tenant, TenantTx, local_postgres::LocalRole,
+    testing::TestDatabase,
 };
 use sqlx::Connection;
 use uuid::Uuid;
@@ -69,7 +70,13 @@ impl World {
     }
 
     /// A thing that `user` holds `relation` on.
-    async fn thing(&self, tenant: &Tenant, kind: &'static str, user: Uuid, relation: &str) -> (&'static str, Uuid) {
+    async fn thing(
+        &self,
+        tenant: &Tenant,
+        kind: &'static str,
+        user: Uuid,
+        relation: &str,
+    ) -> (&'static str, Uuid) {
         let id = Uuid::now_v7();
         let mut tx = self.db.tenants().begin(&Session::new(tenant, Actor::system("test"))).await.unwrap();
         sqlx::query("insert into things (id, kind) values ($1, $2)")
@@ -146,7 +153,8 @@ async fn both_ends_must_exist_and_be_linkable() {
     let error = world.link(&tenant, user, Link::new(rfi, "answers", seen)).await.unwrap_err();
     assert!(matches!(error, LinkError::Denied { .. }), "{error}");
     let unseen = world.link(&tenant, user, Link::new(rfi, "answers", hidden)).await.unwrap_err();
-    let absent = world.link(&tenant, user, Link::new(rfi, "answers", ("drawing", Uuid::nil()))).await.unwrap_err();
+    let absent =
+        world.link(&tenant, user, Link::new(rfi, "answers", ("drawing", Uuid::nil()))).await.unwrap_err();
     assert!(matches!(unseen, LinkError::NotFound { .. }) && matches!(absent, LinkError::NotFound { .. }));
 }
 
@@ -223,7 +231,8 @@ async fn pages_leave_out_what_may_not_be_seen_and_lose_nothing() {
 async fn both_directions_are_served_by_an_index() {
     let world = World::new().await;
     let tenant = world.db.tenant("a", Isolation::Shared).await;
-    let mut owner = sqlx::PgConnection::connect_with(&world.db.options(LocalRole::Superuser).await).await.unwrap();
+    let mut owner =
+        sqlx::PgConnection::connect_with(&world.db.options(LocalRole::Superuser).await).await.unwrap();
     sqlx::query(
         "insert into shared.entity_links (tenant_id, id, source_type, source_id, target_type, target_id, relationship, created_by)
          select $1, gen_random_uuid(), 'rfi', gen_random_uuid(), 'drawing', gen_random_uuid(), 'answers', 'x'
@@ -236,9 +245,12 @@ async fn both_directions_are_served_by_an_index() {
     sqlx::raw_sql("analyze shared.entity_links").execute(&mut owner).await.unwrap();
     for end in ["source", "target"] {
         let mut tx = world.begin(&tenant, Uuid::nil()).await;
-        let sql = format!("explain select * from entity_links where {end}_type = 'rfi' and {end}_id = gen_random_uuid()");
+        let sql = format!(
+            "explain select * from entity_links where {end}_type = 'rfi' and {end}_id = gen_random_uuid()"
+        );
         let sql = sql.replace("gen_random_uuid()", "'00000000-0000-0000-0000-000000000001'");
-        let plan: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *tx).await.unwrap();
+        let plan: Vec<String> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *tx).await.unwrap();
         assert!(plan.iter().any(|line| line.contains("Index")), "{end}: {plan:#?}");
     }
 }
