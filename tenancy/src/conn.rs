@@ -39,12 +39,11 @@ impl TenantConn {
     #[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
     pub(crate) async fn begin(
         conn: PoolConnection<Postgres>,
-        text: &'static str,
-        settings: String,
+        text: String,
         prepared: bool,
     ) -> Result<Self, sqlx::Error> {
         let mut this = Self { conn, answer_owed: true, open: false, prepared };
-        let begin = AssertSqlSafe(format!("{text}{settings}"));
+        let begin = AssertSqlSafe(text);
         let transaction = this.conn.begin_with(begin).await?;
         // Its depth stays counted on the connection; its borrow ends here.
         std::mem::forget(transaction);
@@ -95,6 +94,16 @@ impl TenantConn {
     /// The connection itself, for what no statement can do, such as COPY.
     pub(crate) fn raw(&mut self) -> &mut PgConnection {
         &mut self.conn
+    }
+
+    /// Says that something is about to be sent.
+    pub(crate) fn owe_answer(&mut self) {
+        self.answer_owed = true;
+    }
+
+    /// Says that the answer has been read, as far as its error allows.
+    pub(crate) fn answered(&mut self, error: Option<&sqlx::Error>) {
+        self.answer_owed = error.is_some_and(leaves_answer_owed);
     }
 
     fn guarded<Q>(&self, query: Q) -> Guarded<Q> {

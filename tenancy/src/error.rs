@@ -25,7 +25,7 @@ impl StorageError {
     /// True for serialization failures, deadlocks, a result type that changed under a prepared
     /// statement, and a database that cannot be reached.
     pub fn is_retryable(&self) -> bool {
-        self.is_unavailable() || matches!(self.sql_state().as_deref(), Some("40001" | "40P01" | "0A000"))
+        is_retryable(&self.source)
     }
 
     /// Did a unique, foreign or exclusion constraint refuse the row?
@@ -35,18 +35,7 @@ impl StorageError {
 
     /// Could the database not be reached, or has it no connection to give?
     pub fn is_unavailable(&self) -> bool {
-        match &*self.source {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => true,
-            // Class 08: connection; 53300: too many connections; 57P01-57P03: shutting down, starting up.
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                code.starts_with("08") || matches!(&*code, "53300" | "57P01" | "57P02" | "57P03")
-            }),
-            _ => false,
-        }
+        is_unavailable(&self.source)
     }
 
     /// The constraint that refused the row. For the program, not for people: it can tell of rows
@@ -57,6 +46,27 @@ impl StorageError {
 
     fn sql_state(&self) -> Option<String> {
         self.source.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+    }
+}
+
+/// Serialization failure, deadlock, changed result type under a prepared statement; or out of reach.
+pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    is_unavailable(error) || matches!(code.as_deref(), Some("40001" | "40P01" | "0A000"))
+}
+
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Class 08: connection; 53300: too many connections; 57P01-57P03: shutting down, starting up.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08") || matches!(&*code, "53300" | "57P01" | "57P02" | "57P03")
+        }),
+        _ => false,
     }
 }
 

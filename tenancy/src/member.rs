@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::{StorageError, TenantId, Tenants, tx::Access};
+use crate::{StorageError, TenantId, Tenants, TxOptions};
 
 /// A member who may sign in. Their hash is not shown by `Debug`.
 #[derive(Clone, FromRow)]
@@ -47,7 +47,7 @@ impl Tenants {
         tenant: TenantId,
         email: &str,
     ) -> Result<Option<MemberLogin>, StorageError> {
-        let mut conn = self.begin_outside(Access::Read).await?;
+        let mut conn = self.begin_outside(TxOptions::new().read_only()).await?;
         Ok(sqlx::query_as("select * from platform.member_by_email($1, $2)")
             .bind(tenant.as_uuid())
             .bind(email)

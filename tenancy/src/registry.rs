@@ -8,7 +8,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use uuid::Uuid;
 
-use crate::{StorageError, Tenant, TenantId, Tenants, tx::Access};
+use crate::{StorageError, Tenant, TenantId, Tenants, TxOptions};
 
 /// How old an answer may be.
 const FRESHNESS: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ impl Tenants {
 
     async fn ask(&self, key: &Key) -> Result<Tenant, Miss> {
         let found = async {
-            let mut conn = self.begin_outside(Access::Read).await?;
+            let mut conn = self.begin_outside(TxOptions::new().read_only()).await?;
             let found: Option<Tenant> = match key {
                 Key::Slug(slug) => {
                     sqlx::query_as("select * from platform.tenant_by_slug($1)")

@@ -8,10 +8,8 @@ use sqlx::{
 };
 
 use crate::{
-    ConnectError, Session, StorageError, TenantTx,
-    conn::TenantConn,
-    registry::Registry,
-    tx::{Access, settings},
+    ConnectError, Session, StorageError, TenantTx, TxOptions, conn::TenantConn, registry::Registry,
+    tx::settings,
 };
 
 /// The tenants of one database, seen by a login that row security holds. Cheap to clone.
@@ -64,7 +62,7 @@ impl Tenants {
     ///
     /// When no connection can be had or the database refuses.
     pub async fn begin(&self, session: &Session) -> Result<TenantTx, StorageError> {
-        self.open(session, Access::Write).await
+        self.begin_with(session, TxOptions::new()).await
     }
 
     /// Begins a transaction that may not write.
@@ -73,7 +71,17 @@ impl Tenants {
     ///
     /// As [`begin`](Self::begin).
     pub async fn begin_read(&self, session: &Session) -> Result<TenantTx, StorageError> {
-        self.open(session, Access::Read).await
+        self.begin_with(session, TxOptions::new().read_only()).await
+    }
+
+    /// Begins a transaction in another way than the default.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin).
+    pub async fn begin_with(&self, session: &Session, options: TxOptions) -> Result<TenantTx, StorageError> {
+        let conn = self.connection(options, settings(session.tenant())).await?;
+        Ok(TenantTx::new(conn, session))
     }
 
     /// Can the database be reached?
@@ -82,7 +90,7 @@ impl Tenants {
     ///
     /// When it cannot.
     pub async fn ping(&self) -> Result<(), StorageError> {
-        let conn = self.begin_outside(Access::Read).await?;
+        let conn = self.begin_outside(TxOptions::new().read_only()).await?;
         Ok(conn.rollback().await?)
     }
 
@@ -97,7 +105,7 @@ impl Tenants {
         tenant: Option<crate::TenantId>,
         detail: serde_json::Value,
     ) -> Result<(), StorageError> {
-        let mut conn = self.begin_outside(Access::Write).await?;
+        let mut conn = self.begin_outside(TxOptions::new()).await?;
         sqlx::query("select platform.record_security_event($1, $2, $3)")
             .bind(kind)
             .bind(tenant.map(crate::TenantId::as_uuid))
@@ -127,24 +135,20 @@ impl Tenants {
         &self.base_domains
     }
 
-    async fn open(&self, session: &Session, access: Access) -> Result<TenantTx, StorageError> {
-        let conn = self.connection(access, settings(session.tenant())).await?;
-        Ok(TenantTx::new(conn, session))
-    }
-
     /// A transaction of no tenant: row security gives it no rows, the functions of `platform` answer.
-    pub(crate) async fn begin_outside(&self, access: Access) -> Result<TenantConn, StorageError> {
-        self.connection(access, "; set local search_path = pg_catalog, pg_temp".to_owned()).await
+    pub(crate) async fn begin_outside(&self, options: TxOptions) -> Result<TenantConn, StorageError> {
+        self.connection(options, "; set local search_path = pg_catalog, pg_temp".to_owned()).await
     }
 
     /// Connections are not tested before use, which would cost a round trip each time: one that turns
     /// out dead when the transaction is begun is closed, and the next one tried. Nothing has run yet.
     #[expect(clippy::disallowed_methods, reason = "the one place that takes connections")]
-    async fn connection(&self, access: Access, settings: String) -> Result<TenantConn, StorageError> {
+    async fn connection(&self, options: TxOptions, settings: String) -> Result<TenantConn, StorageError> {
+        let text = options.begin_text() + &settings;
         let mut spare = self.max_connections;
         loop {
             let conn = self.pool.acquire().await?;
-            match TenantConn::begin(conn, access.begin_text(), settings.clone(), self.prepared).await {
+            match TenantConn::begin(conn, text.clone(), self.prepared).await {
                 Ok(conn) => return Ok(conn),
                 Err(error) => {
                     let error = StorageError::from(error);
@@ -224,7 +228,7 @@ impl TenantsBuilder {
 /// A superuser, a login with BYPASSRLS, a member of one, or an owner of tables is not held by row
 /// security (PostgreSQL manual, "Row Security Policies").
 async fn refuse_privileged_login(tenants: &Tenants) -> Result<(), ConnectError> {
-    let mut conn = tenants.begin_outside(Access::Read).await?;
+    let mut conn = tenants.begin_outside(TxOptions::new().read_only()).await?;
     let (login, superuser, bypass, member, owner, migrated): (String, bool, bool, bool, bool, bool) =
         sqlx::query_as(AssertSqlSafe(PRIVILEGES)).fetch_one(&mut conn).await?;
     conn.rollback().await?;

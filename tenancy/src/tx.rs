@@ -21,25 +21,11 @@ use crate::{
 /// Dropped without [`commit`](Self::commit), at any await, it is rolled back, and no later user of the
 /// connection finds anything of it.
 pub struct TenantTx {
-    conn: TenantConn,
+    pub(crate) conn: TenantConn,
     session: Session,
-    extensions: http::Extensions,
-}
-
-/// May the transaction write?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Write,
-    Read,
-}
-
-impl Access {
-    pub(crate) fn begin_text(self) -> &'static str {
-        match self {
-            Self::Write => "begin isolation level read committed read write",
-            Self::Read => "begin isolation level read committed read only",
-        }
-    }
+    pub(crate) extensions: http::Extensions,
+    /// INVARIANT: zero when no savepoint is open, and when one was given up in the middle, not zero.
+    pub(crate) open_savepoints: u32,
 }
 
 /// The settings that make a transaction a tenant's. Only a UUID and a checked identifier are formatted.
@@ -54,7 +40,7 @@ pub(crate) fn settings(tenant: &Tenant) -> String {
 
 impl TenantTx {
     pub(crate) fn new(conn: TenantConn, session: &Session) -> Self {
-        Self { conn, session: session.clone(), extensions: http::Extensions::new() }
+        Self { conn, session: session.clone(), extensions: http::Extensions::new(), open_savepoints: 0 }
     }
 
     /// Whose work this is.
@@ -91,6 +77,10 @@ impl TenantTx {
     /// failed before, a tenant that was changed under way. [`CommitError::Unknown`] when the answer was
     /// lost. [`CommitError::WithoutToken`] when it is stored but the token could not be taken.
     pub async fn commit(mut self) -> Result<CommitToken, CommitError> {
+        if self.open_savepoints > 0 {
+            let abandoned = sqlx::Error::Protocol("a savepoint was given up before it had ended".to_owned());
+            return Err(CommitError::RolledBack(abandoned.into()));
+        }
         let confirm = format!("select platform.confirm_tenant('{}')", self.tenant_id());
         let answer = self.conn.commit(confirm).await;
         token_of(self.tenant(), answer)

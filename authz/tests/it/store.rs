@@ -445,3 +445,31 @@ async fn the_log_and_the_tuples_are_guarded() {
         assert!(sqlx::query(sqlx::AssertSqlSafe(text)).execute(&mut *tx).await.is_err(), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_savepoint_that_fails_takes_its_permissions_back() {
+    for isolation in HOMES {
+        let world = World::new(isolation).await;
+        for checked_before in [true, false] {
+            let mut tx = world.begin().await;
+            if checked_before {
+                assert!(!views(&world.authz, &mut tx, "anna").await);
+            }
+            let authz = world.authz.clone();
+            let failed: Result<(), &str> = tx
+                .savepoint(|tx| {
+                    Box::pin(async move {
+                        authz.touch(tx, &rel!("rfi:7#viewer@user:anna")).await.unwrap();
+                        assert!(views(&authz, tx, "anna").await);
+                        Err("undo this")
+                    })
+                })
+                .await
+                .unwrap();
+            assert_eq!(failed, Err("undo this"));
+            assert!(!views(&world.authz, &mut tx, "anna").await);
+            tx.commit().await.unwrap();
+            assert!(!world.views("anna").await);
+        }
+    }
+}

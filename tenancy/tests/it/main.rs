@@ -10,4 +10,6 @@ mod cancel;
 mod isolation;
 mod local_postgres;
 mod resolve;
+mod run;
+mod savepoint;
 mod transaction;
