@@ -9,6 +9,7 @@
 mod cancel;
 mod isolation;
 mod local_postgres;
+mod pgbouncer;
 mod resolve;
 mod run;
 mod savepoint;
