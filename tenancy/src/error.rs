@@ -33,6 +33,11 @@ impl StorageError {
         matches!(self.sql_state().as_deref(), Some("23505" | "23503" | "23P01"))
     }
 
+    /// Was a value refused because no column of its type can hold it (SQLSTATE class 22)?
+    pub fn is_bad_value(&self) -> bool {
+        self.sql_state().is_some_and(|code| code.starts_with("22"))
+    }
+
     /// Could the database not be reached, or has it no connection to give?
     pub fn is_unavailable(&self) -> bool {
         is_unavailable(&self.source)
