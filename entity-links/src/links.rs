@@ -45,9 +45,11 @@ impl Links {
     /// [`LinkError`]; after one the transaction must be dropped.
     pub async fn link(&self, tx: &mut TenantTx, link: Link) -> Result<StoredLink, LinkError> {
         let link = self.types.admit(link)?;
+        // One end after the other: asked together, the end that an answer names would tell whether the other one,
+        // which the actor may not see, exists.
         self.must_exist(tx, &link.source).await?;
-        self.must_exist(tx, &link.target).await?;
         let from = self.may_link(tx, &link.source).await?;
+        self.must_exist(tx, &link.target).await?;
         self.may_link(tx, &link.target).await?;
         let stored = insert(tx, &link).await?.ok_or_else(|| LinkError::Exists {
             from: link.source.clone(),
