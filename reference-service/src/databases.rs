@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use formwork_migrations::{AUDIT, AUTHZ, ENTITY_LINKS, SERVICE, Set, TENANCY};
 use formwork_tenancy::{
-    ConnectError, ControlPlane, Tenants, TenantsBuilder,
+    ConnectError, ControlPlane, StorageError, Tenants, TenantsBuilder,
     local_postgres::{BinarySearch, LocalPostgres, LocalPostgresError, LocalRole, Settings},
 };
+use sqlx::postgres::PgConnectOptions;
 
 /// Where the service login's database is: `formwork_app`.
 pub const APP_URL: &str = "DATABASE_URL";
@@ -26,19 +27,60 @@ pub struct Databases {
 #[non_exhaustive]
 pub enum DatabaseError {
     /// A variable is needed and not set.
-    #[error("set `{variable}` to the Postgres URL of the login `{login}`")]
+    #[error("`{variable}` is not set: set it to the Postgres URL of the login `{login}`{}", instead(.variable))]
     Unset {
         /// The variable.
         variable: &'static str,
         /// Which login.
         login: &'static str,
     },
+    /// There is no private database, and this command makes none.
+    #[error("there is no database yet: start `formwork demo`, which makes one, or set `{APP_URL}`")]
+    None,
+    /// A variable holds something else.
+    #[error("`{variable}` is no Postgres URL, such as `postgres://{login}:PASSWORD@localhost:5432/formwork`")]
+    NoUrl {
+        /// The variable.
+        variable: &'static str,
+        /// Which login.
+        login: &'static str,
+    },
+    /// It does not answer.
+    #[error("database {place} cannot be reached: start Postgres there, or correct `{variable}`")]
+    Unreachable {
+        /// The database, its host and port.
+        place: String,
+        /// The variable.
+        variable: &'static str,
+        /// What the database said.
+        source: StorageError,
+    },
+    /// It answers, and lets nobody in.
+    #[error("database {place} refuses the login of `{variable}`: correct the variable")]
+    Refused {
+        /// The database, its host and port.
+        place: String,
+        /// The variable.
+        variable: &'static str,
+        /// What the database said.
+        source: StorageError,
+    },
+    /// It has none of our tables.
+    #[error("database {place} is empty: run `formwork migrate` first")]
+    Empty {
+        /// The database, its host and port.
+        place: String,
+    },
     /// The private server could not be started.
     #[error(transparent)]
     Local(#[from] LocalPostgresError),
     /// It cannot be used as it is.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(ConnectError),
+}
+
+fn instead(variable: &str) -> &'static str {
+    if variable == APP_URL { ", or try `formwork demo`, which brings its own database" } else { "" }
 }
 
 /// Every migration, in the order of dependencies.
@@ -65,15 +107,29 @@ impl Databases {
         if named.app.is_some() || named.owner.is_some() {
             return Ok(named);
         }
-        let dir = state.join("postgres");
+        let dir = private_dir(state);
         let mut search = BinarySearch::new().for_cluster(&dir);
-        if let Some(folder) = std::env::var_os("PG_BIN_DIR").map(PathBuf::from) {
-            search = search.only_in(folder);
+        if let Some(folder) = std::env::var_os("PG_BIN_DIR").filter(|folder| !folder.is_empty()) {
+            search = search.only_in(PathBuf::from(folder));
         }
         let binaries = search.find()?;
         let local = LocalPostgres::start(Settings::new(binaries, dir)).await?;
         let url = |role| Some(local.url(role));
         Ok(Self { app: url(LocalRole::App), owner: url(LocalRole::Owner), local: Some(local) })
+    }
+
+    /// As [`named_or_private`](Self::named_or_private), for what needs data that are there: no private database
+    /// is made.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::None`] besides.
+    pub async fn named_or_made_before(state: &Path) -> Result<Self, DatabaseError> {
+        let named = Self::named();
+        if named.app.is_none() && named.owner.is_none() && !private_dir(state).join("data").exists() {
+            return Err(DatabaseError::None);
+        }
+        Self::named_or_private(state).await
     }
 
     /// Was a server started for this?
@@ -87,9 +143,8 @@ impl Databases {
     ///
     /// [`DatabaseError`], also for a login that row security would not hold.
     pub async fn tenants(&self, builder: TenantsBuilder) -> Result<Tenants, DatabaseError> {
-        let url =
-            self.app.as_deref().ok_or(DatabaseError::Unset { variable: APP_URL, login: "formwork_app" })?;
-        Ok(builder.connect(url).await?)
+        let named = Named::new(APP_URL, "formwork_app", self.app.as_deref())?;
+        builder.connect_with(named.options.clone()).await.map_err(|error| named.explain(error))
     }
 
     /// Connects as the owner.
@@ -98,15 +153,58 @@ impl Databases {
     ///
     /// [`DatabaseError`].
     pub async fn control(&self) -> Result<ControlPlane, DatabaseError> {
-        let url =
-            self.owner.as_deref().ok_or(DatabaseError::Unset { variable: OWNER_URL, login: "formwork_owner" })?;
-        Ok(ControlPlane::connect(url, &sets()).await?)
+        let named = Named::new(OWNER_URL, "formwork_owner", self.owner.as_deref())?;
+        let connected = ControlPlane::connect_with(named.options.clone(), &sets()).await;
+        connected.map_err(|error| named.explain(error))
     }
 
     /// Stops what was started.
     pub async fn stop(self) {
         if let Some(local) = self.local {
             local.stop().await;
+        }
+    }
+}
+
+fn private_dir(state: &Path) -> PathBuf {
+    state.join("postgres")
+}
+
+/// What a variable says, to connect by and to explain a failure with.
+struct Named {
+    variable: &'static str,
+    options: PgConnectOptions,
+}
+
+impl Named {
+    fn new(variable: &'static str, login: &'static str, url: Option<&str>) -> Result<Self, DatabaseError> {
+        let url = url.ok_or(DatabaseError::Unset { variable, login })?;
+        // The driver takes any scheme, and reads what is no URL as a host.
+        let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        let options = is_postgres.then(|| url.parse().ok()).flatten();
+        Ok(Self { variable, options: options.ok_or(DatabaseError::NoUrl { variable, login })? })
+    }
+
+    fn explain(&self, error: ConnectError) -> DatabaseError {
+        match error {
+            ConnectError::Storage(source) if source.is_unavailable() => {
+                DatabaseError::Unreachable { place: self.place(), variable: self.variable, source }
+            }
+            ConnectError::Storage(source) => {
+                DatabaseError::Refused { place: self.place(), variable: self.variable, source }
+            }
+            ConnectError::NotMigrated => DatabaseError::Empty { place: self.place() },
+            other => DatabaseError::Connect(other),
+        }
+    }
+
+    /// Without the password.
+    fn place(&self) -> String {
+        let options = &self.options;
+        let database = options.get_database().unwrap_or(options.get_username());
+        match options.get_socket() {
+            Some(folder) => format!("`{database}` at `{}`", folder.display()),
+            None => format!("`{database}` at `{}:{}`", options.get_host(), options.get_port()),
         }
     }
 }

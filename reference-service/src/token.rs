@@ -87,13 +87,20 @@ impl Tokens {
         if !path.exists() {
             create(path).map_err(|error| fail(format!("could not be made: {error}")))?;
         }
-        let mode = fs::metadata(path).map_err(|error| fail(format!("cannot be read: {error}")))?.permissions().mode();
+        let mode = fs::metadata(path)
+            .map_err(|error| fail(format!("cannot be read: {error}")))?
+            .permissions()
+            .mode();
         if mode & 0o077 != 0 {
-            return Err(fail(format!("can be read by others (mode {:o}): run `chmod 600` on it", mode & 0o777)));
+            return Err(fail(format!(
+                "can be read by others (mode {:o}): run `chmod 600` on it",
+                mode & 0o777
+            )));
         }
         let text = fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
-        let key = SigningKey::from_pkcs8_pem(&text)
-            .map_err(|_| fail("is no Ed25519 key in PEM: move it away and start again to make a new one".into()))?;
+        let key = SigningKey::from_pkcs8_pem(&text).map_err(|_| {
+            fail("is no Ed25519 key in PEM: move it away and start again to make a new one".into())
+        })?;
         Self::new(&key).map_err(|_| fail("cannot be used".into()))
     }
 
@@ -231,7 +238,10 @@ mod tests {
         let (head, signature) = good.rsplit_once('.').unwrap();
         let other = ours.issue(Uuid::now_v7(), tenant).unwrap();
         let (other_head, _) = other.rsplit_once('.').unwrap();
-        assert!(ours.verify(&format!("{other_head}.{signature}")).is_err(), "another body under the signature");
+        assert!(
+            ours.verify(&format!("{other_head}.{signature}")).is_err(),
+            "another body under the signature"
+        );
         assert!(ours.verify(&format!("{head}.")).is_err());
         for garbage in ["", "a.b.c", "x"] {
             assert!(ours.verify(garbage).is_err(), "{garbage}");

@@ -10,7 +10,7 @@ use formwork_tenancy::{ControlError, ControlPlane, Isolation, NewTenant, Tenants
 
 use super::{
     Failure,
-    serve::{listen, serve},
+    serve::{Stop, listen, serve},
 };
 use crate::{
     app::App,
@@ -48,8 +48,18 @@ const TENANTS: [DemoTenant; 2] = [
         isolation: Isolation::Shared,
         currency: "USD",
         users: [
-            DemoUser { email: "ada@acme.example", name: "Ada", password: "ada-builds-bridges", role: Role::Owner },
-            DemoUser { email: "ben@acme.example", name: "Ben", password: "ben-pours-concrete", role: Role::Member },
+            DemoUser {
+                email: "ada@acme.example",
+                name: "Ada",
+                password: "ada-builds-bridges",
+                role: Role::Owner,
+            },
+            DemoUser {
+                email: "ben@acme.example",
+                name: "Ben",
+                password: "ben-pours-concrete",
+                role: Role::Member,
+            },
         ],
     },
     DemoTenant {
@@ -58,31 +68,50 @@ const TENANTS: [DemoTenant; 2] = [
         isolation: Isolation::Schema,
         currency: "CAD",
         users: [
-            DemoUser { email: "cleo@bolt.example", name: "Cleo", password: "cleo-raises-steel", role: Role::Owner },
-            DemoUser { email: "dan@bolt.example", name: "Dan", password: "dan-reads-drawings", role: Role::Member },
+            DemoUser {
+                email: "cleo@bolt.example",
+                name: "Cleo",
+                password: "cleo-raises-steel",
+                role: Role::Owner,
+            },
+            DemoUser {
+                email: "dan@bolt.example",
+                name: "Dan",
+                password: "dan-reads-drawings",
+                role: Role::Member,
+            },
         ],
     },
 ];
 
 impl Demo {
     pub(super) async fn run(self, state: &Path) -> Result<(), Failure> {
+        let mut stop = Stop::new()?;
         // Before the database is started: a taken port is told at once.
-        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))).await?;
-        let port = listener.local_addr()?.port();
-        let databases = Databases::named_or_private(state).await?;
-        let control = databases.control().await?;
-        control.migrate().await?;
-        let tenants = databases.tenants(Tenants::builder().base_domain("localhost").max_connections(20)).await?;
-        let app = App::new(tenants, Tokens::open(&state.join("signing-key.pem"))?)?;
-        for tenant in &TENANTS {
-            prepare(&app, &control, tenant).await?;
-        }
-        control.close().await;
-        print_greeting(port, state, databases.is_private());
-        let outcome = serve(listener, app).await;
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), "--port").await?;
+        let (databases, app) = tokio::select! {
+            started = start(state) => started?,
+            () = stop.asked() => return Ok(()),
+        };
+        print_greeting(listener.local_addr()?.port(), state, databases.is_private());
+        let outcome = serve(listener, app, &mut stop).await;
         databases.stop().await;
         outcome
     }
+}
+
+/// The database, and the service with its tenants in it.
+async fn start(state: &Path) -> Result<(Databases, App), Failure> {
+    let databases = Databases::named_or_private(state).await?;
+    let control = databases.control().await?;
+    control.migrate().await?;
+    let tenants = databases.tenants(Tenants::builder().base_domain("localhost").max_connections(20)).await?;
+    let app = App::new(tenants, Tokens::open(&state.join("signing-key.pem"))?)?;
+    for tenant in &TENANTS {
+        prepare(&app, &control, tenant).await?;
+    }
+    control.close().await;
+    Ok((databases, app))
 }
 
 /// Makes the tenant and its users, unless they are there from an earlier run.
@@ -108,7 +137,10 @@ fn print_greeting(port: u16, state: &Path, private: bool) {
     }
     println!("\ntenants and users (these passwords are for the demo):");
     for tenant in &TENANTS {
-        println!("  http://{}.localhost:{port}  {}, isolation `{}`", tenant.slug, tenant.name, tenant.isolation);
+        println!(
+            "  http://{}.localhost:{port}  {}, isolation `{}`",
+            tenant.slug, tenant.name, tenant.isolation
+        );
         for user in &tenant.users {
             println!("    {:<18} {:<20} {}", user.email, user.password, user.role.as_str());
         }
@@ -122,9 +154,13 @@ fn print_greeting(port: u16, state: &Path, private: bool) {
          -d '{{\"email\":\"{}\",\"password\":\"{}\"}}'",
         ada.email, ada.password
     );
-    let token = format!("-H \"Authorization: Bearer $({login} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\"");
+    let token = format!(
+        "-H \"Authorization: Bearer $({login} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\""
+    );
     println!("  {login}");
     println!("  curl -s {base}/tenant {token}");
-    println!("  curl -s {base}/projects -H 'Content-Type: application/json' -d '{{\"name\":\"Harbour bridge\"}}' {token}");
+    println!(
+        "  curl -s {base}/projects -H 'Content-Type: application/json' -d '{{\"name\":\"Harbour bridge\"}}' {token}"
+    );
     println!("\nCtrl-C stops everything.");
 }

@@ -1,6 +1,7 @@
 //! The program: one command a file. An error is one sentence on standard error, with the remedy.
 
 mod demo;
+mod failure;
 mod import;
 mod migrate;
 mod serve;
@@ -10,8 +11,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-/// What a command may fail with; its text is for people.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) use failure::Failure;
 
 /// Formwork: the construction-management API on your own Postgres.
 #[derive(Debug, Parser)]
@@ -71,27 +71,17 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 impl Command {
+    /// A terminal is for the command's own words: that a statement was slow belongs in a server's log.
     fn default_log(&self) -> &'static str {
         match self {
             Self::Serve(_) => "info",
-            _ => "warn",
+            _ => "warn,sqlx=error",
         }
     }
 }
 
-/// The error and its causes, each once.
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    eprintln!("formwork: {text}");
+    eprintln!("formwork: {}", failure::sentence(error));
     ExitCode::FAILURE
 }
 

@@ -4,13 +4,18 @@ use std::{future::IntoFuture, net::SocketAddr, path::Path, time::Duration};
 
 use clap::Args;
 use formwork_tenancy::Tenants;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use super::Failure;
 use crate::{app::App, databases::Databases, router::router, token::Tokens};
 
 /// How long requests may go on after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long database connections may take to close.
+const CLOSE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -30,7 +35,8 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self, state: &Path) -> Result<(), Failure> {
-        let listener = listen(self.listen).await?;
+        let mut stop = Stop::new()?;
+        let listener = listen(self.listen, "--listen").await?;
         let mut builder = Tenants::builder().max_connections(self.max_connections);
         for domain in &self.base_domain {
             builder = builder.base_domain(domain);
@@ -38,53 +44,74 @@ impl Serve {
         if self.transaction_pooler {
             builder = builder.transaction_pooler();
         }
-        let tenants = Databases::named().tenants(builder).await?;
+        let databases = Databases::named();
+        let tenants = tokio::select! {
+            tenants = databases.tenants(builder) => tenants?,
+            () = stop.asked() => return Ok(()),
+        };
         let app = App::new(tenants, Tokens::open(&state.join("signing-key.pem"))?)?;
         println!("formwork listens on http://{}", listener.local_addr()?);
-        serve(listener, app).await
+        serve(listener, app, &mut stop).await
     }
 }
 
-pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+/// `option` is what chooses another address.
+pub(super) async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, Failure> {
+    let port = address.port();
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("port {} is taken: stop what listens there, or choose another one", address.port()).into()
+            format!("port {port} is taken: stop what listens there, or choose another one with {option}")
+                .into()
         }
         std::io::ErrorKind::PermissionDenied => {
-            format!("port {} needs rights that this user lacks: choose one above 1023", address.port()).into()
+            format!("this user may not listen on port {port}: choose one above 1023 with {option}").into()
         }
-        _ => format!("cannot listen on {address}: {error}").into(),
+        _ => format!("cannot listen on {address}: choose another address with {option} ({error})").into(),
     })
 }
 
-/// Serves until a stop is asked for, then lets requests end.
-pub(super) async fn serve(listener: TcpListener, app: App) -> Result<(), Failure> {
+/// Serves until a stop is asked for, then lets requests end; asked twice, it does not wait for them.
+pub(super) async fn serve(listener: TcpListener, app: App, stop: &mut Stop) -> Result<(), Failure> {
     let tenants = app.tenants.clone();
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (drain, draining) = tokio::sync::oneshot::channel::<()>();
     let serving = axum::serve(listener, service).with_graceful_shutdown(async {
-        let _ = stopped.await;
+        let _ = draining.await;
     });
     let mut serving = tokio::spawn(serving.into_future());
     tokio::select! {
         ended = &mut serving => ended??,
-        asked = stop_asked() => {
-            asked?;
-            let _ = stop.send(());
-            if let Ok(ended) = tokio::time::timeout(DRAIN, serving).await {
-                ended??;
+        () = stop.asked() => {
+            let _ = drain.send(());
+            tokio::select! {
+                ended = &mut serving => ended??,
+                () = stop.asked() => {}
+                () = tokio::time::sleep(DRAIN) => {}
             }
+            serving.abort();
         }
     }
-    tenants.close().await;
+    // Waits for connections that are in use, which a request that hangs would keep.
+    let _ = tokio::time::timeout(CLOSE, tenants.close()).await;
     Ok(())
 }
 
-/// Ctrl-C, or the signal by which service managers stop.
-async fn stop_asked() -> Result<(), std::io::Error> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
+/// Ctrl-C, or the signal by which service managers stop. From its making on, neither ends the program at once.
+pub(super) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    pub(super) fn new() -> Result<Self, std::io::Error> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Returns when a stop is asked for.
+    pub(super) async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Create {
     #[arg(long, default_value = "shared")]
     isolation: Isolation,
     /// ISO 4217 code used where none is given.
-    #[arg(long, default_value = "KWD")]
+    #[arg(long, default_value = "KWD", value_parser = currency)]
     currency: String,
 }
 
@@ -41,6 +41,7 @@ pub(super) struct AddMember {
     /// The tenant's slug.
     tenant: String,
     /// Address, by which they sign in.
+    #[arg(value_parser = address)]
     email: String,
     /// Name for people [default: the address].
     #[arg(long)]
@@ -53,9 +54,24 @@ pub(super) struct AddMember {
     password_stdin: bool,
 }
 
+fn currency(code: &str) -> Result<String, &'static str> {
+    if code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        Ok(code.to_owned())
+    } else {
+        Err("write an ISO 4217 code, such as USD")
+    }
+}
+
+fn address(email: &str) -> Result<String, &'static str> {
+    match email.split_once('@') {
+        Some((name, host)) if !name.is_empty() && !host.is_empty() => Ok(email.to_owned()),
+        _ => Err("write it as name@host"),
+    }
+}
+
 impl Tenant {
     pub(super) async fn run(self, state: &Path) -> Result<(), Failure> {
-        let databases = Databases::named_or_private(state).await?;
+        let databases = Databases::named_or_made_before(state).await?;
         let outcome = match self {
             Self::Create(create) => create.run(&databases).await,
             Self::AddMember(add) => add.run(&databases).await,

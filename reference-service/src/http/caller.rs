@@ -8,10 +8,7 @@ use std::{
     },
 };
 
-use axum::{
-    extract::FromRequestParts,
-    http::request::Parts,
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use formwork_authz::{Decision, Grant, Object, RequireError};
 use formwork_tenancy::{CommitToken, Session, TenantTx};
 
@@ -55,7 +52,11 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal("a public route asked who calls"))
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| ApiError::internal("a public route asked who calls"))
     }
 }
 
@@ -73,7 +74,8 @@ impl Work {
     ///
     /// 404 when the caller may not even see the object, 403 when they may see it but not do this.
     pub async fn authorize(&mut self, object: &Object) -> Result<Grant, ApiError> {
-        let (Access::Permission { permission, .. } | Access::Entities { permission }) = self.caller.access else {
+        let (Access::Permission { permission, .. } | Access::Entities { permission }) = self.caller.access
+        else {
             return Err(ApiError::internal("a public route asked for a permission"));
         };
         let grant = self.require(permission, object).await?;
@@ -127,7 +129,11 @@ impl Work {
     /// # Errors
     ///
     /// When it cannot be decided.
-    pub async fn permitted(&mut self, permissions: &[&'static str], object: &Object) -> Result<Vec<&'static str>, ApiError> {
+    pub async fn permitted(
+        &mut self,
+        permissions: &[&'static str],
+        object: &Object,
+    ) -> Result<Vec<&'static str>, ApiError> {
         let mut held = Vec::new();
         for permission in permissions {
             if self.may(permission, object).await? {

@@ -1,5 +1,7 @@
 //! The one error of the API, and the one place that turns failures into HTTP: RFC 9457 problem documents.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
@@ -94,6 +96,15 @@ impl ApiError {
         error
     }
 
+    /// 400: the request names two hosts, or one that cannot be read.
+    pub fn ambiguous_host() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "ambiguous-host",
+            "the request must name one host, and the same one in its target and its `Host` header",
+        )
+    }
+
     /// 415, 400 or 422: the request cannot be read.
     pub fn unreadable(status: StatusCode, detail: impl Into<String>) -> Self {
         Self::new(status, "unreadable-request", detail)
@@ -102,16 +113,22 @@ impl ApiError {
     /// 422: one field is wrong.
     pub fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         let field = FieldError { pointer: pointer.into(), message: message.into() };
-        let mut error =
-            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "the request cannot be done as it is");
+        let mut error = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-request",
+            "the request cannot be done as it is",
+        );
         error.errors.push(field);
         error
     }
 
     /// 500: our fault.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        let mut error =
-            Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the service failed; the correlation id finds why");
+        let mut error = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the service failed; the correlation id finds why",
+        );
         error.cause = Some(cause.into());
         error
     }
@@ -122,6 +139,28 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE,
             "database-unavailable",
             "the database cannot be reached at the moment: try again shortly",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
+    /// 503: others were at the same rows; nothing was stored.
+    pub fn busy(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "try-again",
+            "somebody else changed the same things at the same time, and nothing was stored: try again",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
+    /// 503: the answer to the commit was lost.
+    pub fn outcome_unknown(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "outcome-unknown",
+            "the database was lost while it stored this: look whether it is there before you do it again",
         );
         error.cause = Some(cause.into());
         error
@@ -166,7 +205,7 @@ impl ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE && self.code != "outcome-unknown" {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -190,14 +229,14 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
         *response.status_mut() = self.status;
-        response.extensions_mut().insert(Carried(std::sync::Arc::new(std::sync::Mutex::new(Some(self)))));
+        response.extensions_mut().insert(Carried(Arc::new(std::sync::Mutex::new(Some(self)))));
         response
     }
 }
 
 /// An error on its way through the layers. A response's extensions must be clonable.
 #[derive(Debug, Clone)]
-pub(crate) struct Carried(std::sync::Arc<std::sync::Mutex<Option<ApiError>>>);
+pub(crate) struct Carried(Arc<std::sync::Mutex<Option<ApiError>>>);
 
 impl Carried {
     pub(crate) fn take(&self) -> Option<ApiError> {
@@ -207,7 +246,18 @@ impl Carried {
 
 impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
-        if error.is_unavailable() { Self::unavailable(error) } else { Self::internal(error) }
+        if error.is_unavailable() {
+            Self::unavailable(error)
+        } else if error.is_retryable() {
+            Self::busy(error)
+        } else if error.is_bad_value() {
+            // What the checks of the fields let through.
+            let mut refused = Self::invalid("", "holds a value that cannot be stored");
+            refused.cause = Some(error.into());
+            refused
+        } else {
+            Self::internal(error)
+        }
     }
 }
 
@@ -219,7 +269,11 @@ impl From<sqlx::Error> for ApiError {
 
 impl From<CommitError> for ApiError {
     fn from(error: CommitError) -> Self {
-        if error.storage().is_unavailable() { Self::unavailable(error) } else { Self::internal(error) }
+        match error {
+            CommitError::RolledBack(error) => error.into(),
+            CommitError::Unknown(_) => Self::outcome_unknown(error),
+            CommitError::WithoutToken(_) => Self::internal(error),
+        }
     }
 }
 

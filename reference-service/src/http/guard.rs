@@ -11,11 +11,11 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Authority},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
-use formwork_tenancy::{Actor, ResolveError, Session, TokenTenant};
+use formwork_tenancy::{Actor, ResolveError, Session, Tenant, TokenTenant};
 use futures::FutureExt;
 use uuid::Uuid;
 
@@ -38,12 +38,20 @@ pub async fn correlate(mut request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(Correlation(id.clone()));
     let started = std::time::Instant::now();
-    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+    let answered = async {
+        match one_host(request.headers(), request.uri()) {
+            Ok(()) => next.run(request).await,
+            Err(error) => error.into_response(),
+        }
+    };
+    let mut response = match AssertUnwindSafe(answered).catch_unwind().await {
         Ok(response) => response,
-        Err(_) => ApiError::internal("a handler panicked").respond(Some(&id)),
+        Err(_) => ApiError::internal("a handler panicked").into_response(),
     };
     if let Some(error) = response.extensions().get::<Carried>().and_then(Carried::take) {
+        let allowed = response.headers_mut().remove(header::ALLOW);
         response = error.respond(Some(&id));
+        response.headers_mut().extend(allowed.map(|methods| (header::ALLOW, methods)));
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(CORRELATION, value);
@@ -53,6 +61,27 @@ pub async fn correlate(mut request: Request, next: Next) -> Response {
         micros = started.elapsed().as_micros() as u64, "request"
     );
     response
+}
+
+/// Whoever stands before this service must not read another host than we do (RFC 9112, section 3.2): one `Host`
+/// header, a plain name, the same as in the target when that has one.
+fn one_host(headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+    let mut given = headers.get_all(header::HOST).iter();
+    let header = match (given.next(), given.next()) {
+        (None, _) => return Ok(()),
+        (Some(host), None) => host.to_str().map_err(|_| ApiError::ambiguous_host())?,
+        (Some(_), Some(_)) => return Err(ApiError::ambiguous_host()),
+    };
+    let named = if header.is_empty() { None } else { Some(plain_host(header)?) };
+    let same = |target: &str| named.as_ref().is_some_and(|host| host.host().eq_ignore_ascii_case(target));
+    match uri.host() {
+        Some(target) if !same(target) => Err(ApiError::ambiguous_host()),
+        _ => Ok(()),
+    }
+}
+
+fn plain_host(text: &str) -> Result<Authority, ApiError> {
+    text.parse().ok().filter(|_| !text.contains('@')).ok_or_else(ApiError::ambiguous_host)
 }
 
 fn correlation_of(headers: &HeaderMap) -> String {
@@ -69,12 +98,12 @@ pub async fn guard(State((app, access)): State<(App, Access)>, mut request: Requ
     let asked = Arc::new(AtomicBool::new(false));
     match caller_of(app, access, &asked, request).await {
         Ok(ready) => request = ready,
-        Err(error) => return axum::response::IntoResponse::into_response(error),
+        Err(error) => return error.into_response(),
     }
     let response = next.run(request).await;
     if response.status().is_success() && !asked.load(Ordering::Relaxed) {
         let error = ApiError::internal("a route answered without asking for its permission");
-        return axum::response::IntoResponse::into_response(error);
+        return error.into_response();
     }
     response
 }
@@ -96,7 +125,14 @@ async fn caller_of(
             return Err(error.into());
         }
     };
-    let mut session = Session::new(&tenant, Actor::user(claims.sub));
+    let session = session_of(&parts, &tenant, Actor::user(claims.sub));
+    parts.extensions.insert(Caller::new(app, session, access, asked.clone()));
+    Ok(Request::from_parts(parts, body))
+}
+
+/// `actor`'s work for the tenant in this request: by which correlation id, from where, with what.
+pub fn session_of(parts: &Parts, tenant: &Tenant, actor: Actor) -> Session {
+    let mut session = Session::new(tenant, actor);
     if let Some(Correlation(id)) = parts.extensions.get() {
         session = session.request_id(id);
     }
@@ -106,8 +142,7 @@ async fn caller_of(
     if let Some(agent) = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()) {
         session = session.user_agent(agent.chars().take(256).collect::<String>());
     }
-    parts.extensions.insert(Caller::new(app, session, access, asked.clone()));
-    Ok(Request::from_parts(parts, body))
+    session
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
@@ -129,7 +164,9 @@ fn report_mismatch(app: &App, error: &ResolveError, subject: Uuid) {
         let detail = serde_json::json!({"host": host, "token_tenant": token, "subject": subject});
         let (app, named) = (app.clone(), *named);
         tokio::spawn(async move {
-            if let Err(error) = app.tenants.record_security_event("tenant-mismatch", Some(named), detail).await {
+            if let Err(error) =
+                app.tenants.record_security_event("tenant-mismatch", Some(named), detail).await
+            {
                 tracing::warn!(%error, "a security event could not be kept");
             }
         });

@@ -67,8 +67,10 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Value {
         .collect();
     let query = route.query.map(|schema| schema(generator).to_value()).unwrap_or_default();
     if let Some(properties) = query.get("properties").and_then(Value::as_object) {
+        let required = query.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
         for (name, schema) in properties {
-            list.push(json!({"name": name, "in": "query", "required": false, "schema": schema}));
+            let needed = required.iter().any(|known| known == name);
+            list.push(json!({"name": name, "in": "query", "required": needed, "schema": schema}));
         }
     }
     Value::Array(list)

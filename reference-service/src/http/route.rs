@@ -3,7 +3,7 @@
 use axum::{
     handler::Handler,
     http::{Method, StatusCode},
-    routing::{MethodRouter, on, MethodFilter},
+    routing::{MethodFilter, MethodRouter, on},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -51,7 +51,13 @@ pub struct Route {
 }
 
 impl Route {
-    fn new<H, T>(method: Method, filter: MethodFilter, path: impl Into<String>, access: Access, handler: H) -> Self
+    fn new<H, T>(
+        method: Method,
+        filter: MethodFilter,
+        path: impl Into<String>,
+        access: Access,
+        handler: H,
+    ) -> Self
     where
         H: Handler<T, App>,
         T: 'static,
@@ -79,12 +85,20 @@ impl Route {
     }
 
     /// PATCH.
-    pub fn patch<H: Handler<T, App>, T: 'static>(path: impl Into<String>, access: Access, handler: H) -> Self {
+    pub fn patch<H: Handler<T, App>, T: 'static>(
+        path: impl Into<String>,
+        access: Access,
+        handler: H,
+    ) -> Self {
         Self::new(Method::PATCH, MethodFilter::PATCH, path, access, handler)
     }
 
     /// DELETE.
-    pub fn delete<H: Handler<T, App>, T: 'static>(path: impl Into<String>, access: Access, handler: H) -> Self {
+    pub fn delete<H: Handler<T, App>, T: 'static>(
+        path: impl Into<String>,
+        access: Access,
+        handler: H,
+    ) -> Self {
         Self::new(Method::DELETE, MethodFilter::DELETE, path, access, handler)
     }
 

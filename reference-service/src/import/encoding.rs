@@ -68,9 +68,24 @@ pub(super) fn detect(path: &Path, progress: &Progress) -> Result<Detected, FileE
     }
     let (encoding, mark) = marked.unwrap_or((if letters.mostly_utf8() { UTF_8 } else { WINDOWS_1252 }, 0));
     if bytes <= mark as u64 {
-        return Err(FileError::new(path, "is empty: give a CSV file with a header and rows"));
+        return Err(empty(path));
     }
     Ok(Detected { encoding, mark: mark as u64, bytes, sha256: hash.finalize().into() })
+}
+
+/// Looks at the first bytes only.
+pub(super) fn probe(path: &Path) -> Result<(), FileError> {
+    let mut head = Vec::new();
+    open(path)?.take(CHUNK as u64).read_to_end(&mut head).map_err(|e| FileError::io(path, e))?;
+    if head.is_empty() {
+        return Err(empty(path));
+    }
+    let marked = encoding_rs::Encoding::for_bom(&head);
+    refuse_other_kinds(path, &head, marked.is_some_and(|(found, _)| found != UTF_8))
+}
+
+fn empty(path: &Path) -> FileError {
+    FileError::new(path, "is empty: give a CSV file with a header and rows")
 }
 
 /// The size of a file that can be read twice.

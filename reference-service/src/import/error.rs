@@ -90,12 +90,15 @@ impl FileError {
     }
 
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
-        let message = match source.kind() {
-            io::ErrorKind::NotFound => "does not exist: check the path",
-            io::ErrorKind::PermissionDenied => "may not be read: check its permissions",
-            _ => "cannot be read: check the file and its disk",
-        };
-        Self { path: path.to_owned(), message: message.to_owned(), source: Some(source) }
+        // The first two say what the system would say again.
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::new(path, "does not exist: check the path"),
+            io::ErrorKind::PermissionDenied => Self::new(path, "may not be read: check its permissions"),
+            _ => Self {
+                source: Some(source),
+                ..Self::new(path, "cannot be read: check the file and its disk")
+            },
+        }
     }
 
     /// The file.

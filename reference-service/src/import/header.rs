@@ -7,7 +7,7 @@ use super::mapping::Mapping;
 use super::record::Record;
 
 /// As many of a file's columns as a message names.
-const NAMED: usize = 60;
+const NAMED: usize = 20;
 
 /// The mapping's columns as cell numbers.
 #[derive(Debug, Clone)]
@@ -61,28 +61,36 @@ pub(super) fn names(path: &Path, header: &Record) -> Result<Vec<String>, FileErr
 /// The built-in mapping whose columns the file has.
 pub(super) fn choose(path: &Path, names: &[String]) -> Result<Mapping, ImportError> {
     let mappings = Mapping::built_in()?;
-    let fits =
-        |mapping: &Mapping| mapping.needed().iter().all(|column| names.iter().any(|name| name == column));
-    if let Some(found) = mappings.iter().find(|mapping| fits(mapping)) {
+    if let Some(found) = mappings.iter().find(|mapping| missing(names, mapping).is_empty()) {
         return Ok(found.clone());
     }
     refuse_other_delimiter(path, names)?;
-    let needs: Vec<_> =
-        mappings.iter().map(|m| format!("{} needs {}", m.name(), quoted(m.needed().into_iter()))).collect();
+    // Of a file that has most of a mapping's columns, the others are what somebody looks for.
+    for mapping in &mappings {
+        let missing = missing(names, mapping);
+        if missing.len() * 2 < mapping.needed().len() {
+            return Err(lacking(path, names, mapping, &missing).into());
+        }
+    }
     let message = format!(
-        "no built-in mapping fits `{}`, whose columns are {}: give --mapping a file ({})",
+        "`{}` fits no built-in mapping ({}): give one with --mapping; the file's columns are {}",
         path.display(),
-        quoted(names.iter().map(String::as_str)),
-        needs.join("; ")
+        mappings.iter().map(Mapping::name).collect::<Vec<_>>().join(", "),
+        quoted(names.iter().map(String::as_str))
     );
     Err(HeaderError::new(message, Vec::new()).into())
+}
+
+fn missing<'a>(names: &[String], mapping: &'a Mapping) -> Vec<&'a str> {
+    let lacks = |column: &&str| names.iter().all(|name| name != column.trim());
+    mapping.needed().into_iter().filter(lacks).collect()
 }
 
 /// Finds the mapping's columns in the file.
 pub(super) fn layout(path: &Path, names: Vec<String>, mapping: &Mapping) -> Result<Layout, HeaderError> {
     let count = |column: &str| names.iter().filter(|name| *name == column.trim()).count();
     let needed = mapping.needed();
-    let missing: Vec<&str> = needed.iter().copied().filter(|column| count(column) == 0).collect();
+    let missing = missing(&names, mapping);
     if !missing.is_empty() {
         refuse_other_delimiter(path, &names)?;
         return Err(lacking(path, &names, mapping, &missing));
@@ -220,10 +228,14 @@ mod tests {
         let names: Vec<_> = calgary.needed().into_iter().map(str::to_owned).collect();
         assert_eq!(choose(path, &names).unwrap().name(), "calgary");
         let refused = choose(path, &own(&["a", "b"])).unwrap_err().to_string();
+        let expected = "`permits.csv` fits no built-in mapping (austin, burlington, calgary): give one with --mapping; \
+                        the file's columns are `a`, `b`";
+        assert_eq!(refused, expected);
+        let refused = choose(path, &names[1..]).unwrap_err().to_string();
         assert!(
-            refused.starts_with("no built-in mapping fits `permits.csv`, whose columns are `a`, `b`: give")
+            refused.contains("lacks the column `permitnum`, which the mapping `calgary` needs"),
+            "{refused}"
         );
-        assert!(refused.contains("austin needs `permit_number`, `permit_location`"), "{refused}");
     }
 
     #[test]

@@ -30,4 +30,4 @@ pub use mapping::Mapping;
 pub use permit::PermitRow;
 pub use progress::Progress;
 pub use report::{Outcome, Report};
-pub use survey::{Counts, Rows, Survey};
+pub use survey::{Counts, Rows, Survey, probe};

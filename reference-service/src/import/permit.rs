@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use super::header::Layout;
 use super::mapping::Mapping;
 use super::record::Record;
-use crate::modules::projects::{ProjectStatus, Stage};
 use super::{dates, money};
+use crate::modules::projects::{ProjectStatus, Stage};
 
 /// The longest texts, in characters. They bound what an index and a list must hold.
 const LONGEST_KEY: usize = 400;

@@ -127,6 +127,11 @@ impl Survey {
         })
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
     /// How many rows are what.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -161,6 +166,15 @@ impl std::fmt::Display for Counts {
             "{rows} rows: {keys} permits, {updated} updated, {duplicates} duplicates, {refused} refused"
         )
     }
+}
+
+/// Refuses, at one look at its beginning, a file that is no text.
+///
+/// # Errors
+///
+/// [`ImportError::File`].
+pub fn probe(path: &Path) -> Result<(), ImportError> {
+    Ok(encoding::probe(path)?)
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

@@ -1,4 +1,22 @@
 //! Integration tests, on a real Postgres and over real HTTP.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod audit;
+mod auth;
+mod cli;
+mod cli_demo;
+mod cli_errors;
+mod cli_outage;
+mod import_kill;
 mod import_read;
+mod import_write;
+mod isolation;
+mod kit;
+mod links;
+mod openapi;
+mod policy;
+mod problems;
+mod projects;
+mod row_security;
+mod tasks;
+mod tenant;

@@ -115,8 +115,7 @@ async fn list(caller: Caller, Query(asked): Query<Asked>) -> Result<Json<Listed<
 }
 
 fn pair(parameter: &str, text: &str) -> Result<Target, ApiError> {
-    let (kind, id) = text
-        .split_once(':')
-        .ok_or_else(|| ApiError::invalid(parameter, "write it as `type:id`"))?;
+    let (kind, id) =
+        text.split_once(':').ok_or_else(|| ApiError::invalid(parameter, "write it as `type:id`"))?;
     Ok(Target { kind: kind.to_owned(), id: id.to_owned() })
 }

@@ -5,7 +5,7 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use formwork_audit::Event;
-use formwork_tenancy::{Actor, Session};
+use formwork_tenancy::Actor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use crate::{
     http::{
         error::ApiError,
         extract::Json,
-        guard::Correlation,
+        guard::session_of,
         route::{Access, Route},
     },
     token::LIFETIME_SECONDS,
@@ -82,12 +82,9 @@ async fn login(
     let right = app.passwords.verify(given.password, stored).await;
     let member = member.filter(|_| right).ok_or_else(ApiError::invalid_credentials)?;
 
-    let mut session = Session::new(&tenant, Actor::user(member.user()));
-    if let Some(Correlation(id)) = parts.extensions.get() {
-        session = session.request_id(id);
-    }
+    let session = session_of(&parts, &tenant, Actor::user(member.user()));
     let mut tx = app.tenants.begin(&session).await?;
-    app.audit.record(&mut tx, Event::new("auth.login").target(&organization(tenant.id()))).await?;
+    app.audit.record(&mut tx, Event::new("auth.login").target(organization(tenant.id()))).await?;
     tx.commit().await?;
     Ok(Json(AccessToken {
         access_token: app.tokens.issue(member.user(), tenant.id()).map_err(ApiError::internal)?,

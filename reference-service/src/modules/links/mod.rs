@@ -1,12 +1,11 @@
 //! Links between entities, over HTTP.
 
-use axum::{
-    extract::Path,
-    http::StatusCode,
-};
+use axum::{extract::Path, http::StatusCode};
 use chrono::{DateTime, Utc};
 use formwork_authz::Object;
-use formwork_entity_links::{Direction, End, EntityResolver, Link, LinkError, LinkType, LinkTypes, Linked, StoredLink};
+use formwork_entity_links::{
+    Direction, End, EntityResolver, Link, LinkError, LinkType, LinkTypes, Linked, StoredLink,
+};
 use formwork_tenancy::{StorageError, TenantTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,12 +32,19 @@ pub const MODULE: Module = Module {
 
 /// The link types of the service.
 pub fn types() -> LinkTypes {
-    [("blocks", "blocked_by"), ("duplicates", "duplicated_by"), ("parent", "child"), ("supersedes", "superseded_by"),
-     ("answers", "answered_by"), ("caused_by", "causes"), ("evidence_for", "evidenced_by")]
-        .into_iter()
-        .fold(LinkTypes::new().with(LinkType::symmetric("relates")), |types, (name, inverse)| {
-            types.with(LinkType::new(name, inverse))
-        })
+    [
+        ("blocks", "blocked_by"),
+        ("duplicates", "duplicated_by"),
+        ("parent", "child"),
+        ("supersedes", "superseded_by"),
+        ("answers", "answered_by"),
+        ("caused_by", "causes"),
+        ("evidence_for", "evidenced_by"),
+    ]
+    .into_iter()
+    .fold(LinkTypes::new().with(LinkType::symmetric("relates")), |types, (name, inverse)| {
+        types.with(LinkType::new(name, inverse))
+    })
 }
 
 /// Finds the modules' entities in their tables.
@@ -201,10 +207,12 @@ async fn linked(
     let limit = limit(paging.limit)?;
     let kind = match target.as_str() {
         "*" => None,
-        name => Some(linkable().find(|known| known.kind == name || known.collection == name).ok_or_else(|| {
-            let known: Vec<&str> = linkable().map(|entity| entity.collection).collect();
-            ApiError::invalid("target", format!("use `*` or one of {}", known.join(", ")))
-        })?),
+        name => Some(linkable().find(|known| known.kind == name || known.collection == name).ok_or_else(
+            || {
+                let known: Vec<&str> = linkable().map(|entity| entity.collection).collect();
+                ApiError::invalid("target", format!("use `*` or one of {}", known.join(", ")))
+            },
+        )?),
     };
     let after = paging.cursor.as_deref().map(str::parse).transpose()?;
     let mut work = caller.begin_read().await?;

@@ -10,7 +10,8 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
-    ACTIONS, COLUMNS, Item, Project, ProjectStatus, Stage, currency, money, object, organization, relationships, text,
+    ACTIONS, COLUMNS, Item, Project, ProjectStatus, Stage, currency, date, money, object, organization,
+    relationships, text,
 };
 use crate::http::{caller::Caller, error::ApiError, extract::Json};
 
@@ -40,13 +41,17 @@ pub(super) async fn create(
     caller: Caller,
     Json(new): Json<NewProject>,
 ) -> Result<(StatusCode, Json<Item>), ApiError> {
-    let optional = |pointer: &str, value: &Option<String>| value.as_deref().map(|v| text(pointer, v)).transpose();
+    let optional =
+        |pointer: &str, value: &Option<String>| value.as_deref().map(|v| text(pointer, v)).transpose();
     let name = text("/name", &new.name)?;
     let number = optional("/number", &new.number)?;
     let address = optional("/address", &new.address)?;
     let contractor = optional("/contractor", &new.contractor)?;
     let owner = optional("/owner", &new.owner)?;
     let valuation = new.valuation.map(|value| money("/valuation", value)).transpose()?;
+    let applied_on = date("/applied_on", new.applied_on)?;
+    let issued_on = date("/issued_on", new.issued_on)?;
+    let completed_on = date("/completed_on", new.completed_on)?;
 
     let mut work = caller.begin().await?;
     let tenant = work.tenant().clone();
@@ -69,9 +74,9 @@ pub(super) async fn create(
         .bind(owner)
         .bind(new.stage.as_str())
         .bind(new.status.as_str())
-        .bind(new.applied_on)
-        .bind(new.issued_on)
-        .bind(new.completed_on)
+        .bind(applied_on)
+        .bind(issued_on)
+        .bind(completed_on)
         .bind(valuation)
         .bind(currency)
         .bind(actor.to_string())
@@ -81,7 +86,7 @@ pub(super) async fn create(
     app.authz.touch_many(&mut work, &relationships(id, tenant.id(), &actor)).await?;
     let after = serde_json::to_value(&project).map_err(ApiError::internal)?;
     app.audit
-        .record(&mut work, Event::new("project.created").target(&object(id)).after(after).evidence(&grant))
+        .record(&mut work, Event::new("project.created").target(object(id)).after(after).evidence(&grant))
         .await?;
     let permitted_actions = work.permitted(&ACTIONS, &object(id)).await?;
     work.commit().await?;

@@ -1,10 +1,10 @@
 //! Imported projects: a batch is one transaction, a row is written when its content is new.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use formwork_audit::{AuditError, Event};
-use formwork_authz::{CheckError, Object, Relationship, RequireError, WriteError};
-use formwork_tenancy::{StorageError, TenantTx};
+use formwork_authz::{Relationship, RequireError, WriteError};
+use formwork_tenancy::{Evidence, StorageError, TenantTx};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -48,16 +48,15 @@ pub enum ApplyError {
     #[error(transparent)]
     Require(#[from] RequireError),
     /// The actor may not change a project that the file would change.
-    #[error("line {line} changes project `{id}`, on which the permission `edit` is needed")]
+    #[error(
+        "line {line} changes project `{id}`, which the one who acts may not edit: name another one with --as"
+    )]
     MayNotEdit {
         /// The project.
         id: Uuid,
         /// The row.
         line: u64,
     },
-    /// A permission could not be decided.
-    #[error("the permission to edit could not be decided")]
-    Check(#[from] CheckError),
     /// The permission tuples could not be written.
     #[error("the projects' permissions could not be written")]
     Write(#[from] WriteError),
@@ -104,17 +103,22 @@ pub async fn apply(app: &App, tx: &mut TenantTx, batch: Batch<'_>) -> Result<App
         create(app, tx, batch.origin, &new).await?;
     }
     if !changed.is_empty() {
-        update(app, tx, &changed).await?;
+        applied.updated = update(app, tx, &changed).await?;
     }
-    (applied.created, applied.updated) = (new.len() as u64, changed.len() as u64);
+    applied.created = new.len() as u64;
+    applied.removed += changed.len() as u64 - applied.updated;
     Ok(applied)
 }
 
 async fn known(tx: &mut TenantTx, batch: &Batch<'_>) -> Result<HashMap<String, Known>, ApplyError> {
     let keys: Vec<&str> = batch.rows.iter().map(|row| row.key.as_str()).collect();
     let rows: Vec<(String, Uuid, Vec<u8>, bool)> = sqlx::query_as(
-        "select origin_id, id, origin_hash, deleted_at is not null from projects
-          where origin = $1 and origin_id = any($2)",
+        // A look into the index for each key. Of a table that has just grown the planner knows too little to find
+        // that by itself: it would compare every key with every row.
+        "select k.key, p.id, p.origin_hash, p.removed
+           from unnest($2::text[]) as k (key)
+          cross join lateral (select id, origin_hash, deleted_at is not null as removed from projects
+                               where origin = $1 and origin_id = k.key limit 1) as p",
     )
     .bind(batch.origin)
     .bind(keys)
@@ -166,23 +170,27 @@ async fn create(
     let tuples: Vec<Relationship> =
         rows.iter().flat_map(|(id, _)| relationships(*id, tenant, &actor)).collect();
     app.authz.touch_many(tx, &tuples).await?;
+    let evidence = grant.evidence();
     let event = |(id, row): &(Uuid, &PermitRow)| {
-        Event::new("project.created").target(&object(*id)).after(summary(row)).evidence(&grant)
+        Event::new("project.created").target(object(*id)).after(summary(row)).evidence(evidence.clone())
     };
     let events: Vec<Event> = rows.iter().map(event).collect();
     Ok(app.audit.record_many(tx, &events).await?)
 }
 
-async fn update(app: &App, tx: &mut TenantTx, rows: &[(Uuid, &PermitRow)]) -> Result<(), ApplyError> {
+/// Answers how many were changed: all but those that somebody removed meanwhile.
+async fn update(app: &App, tx: &mut TenantTx, rows: &[(Uuid, &PermitRow)]) -> Result<u64, ApplyError> {
     let actor = tx.session().actor().clone();
-    let objects: Vec<Object> = rows.iter().map(|(id, _)| object(*id)).collect();
-    let decisions = app.authz.check_many(tx, &actor, "edit", &objects).await?;
-    let refused = decisions.iter().zip(rows).find(|(decision, _)| !decision.is_allowed());
-    if let Some((_, (id, row))) = refused {
-        return Err(ApplyError::MayNotEdit { id: *id, line: row.line });
+    let mut grants: Vec<Evidence> = Vec::with_capacity(rows.len());
+    for (id, row) in rows {
+        match app.authz.require(tx, &actor, "edit", &object(*id)).await {
+            Ok(grant) => grants.push(grant.evidence()),
+            Err(RequireError::Denied(_)) => return Err(ApplyError::MayNotEdit { id: *id, line: row.line }),
+            Err(error) => return Err(error.into()),
+        }
     }
     let columns = Columns::of(rows);
-    sqlx::query(
+    let changed: Vec<Uuid> = sqlx::query_scalar(
         "update projects p
             set number = r.number, name = r.name, address = r.address, description = r.description,
                 contractor = r.contractor, owner = r.owner, stage = r.stage, status = r.status,
@@ -194,7 +202,8 @@ async fn update(app: &App, tx: &mut TenantTx, rows: &[(Uuid, &PermitRow)]) -> Re
                        $16::bytea[])
                 as r (id, number, name, address, description, contractor, owner, stage, status, applied_on,
                       issued_on, completed_on, valuation, currency, key, hash)
-          where p.id = r.id",
+          where p.id = r.id and p.deleted_at is null
+      returning p.id",
     )
     .bind(columns.ids)
     .bind(columns.numbers)
@@ -213,12 +222,16 @@ async fn update(app: &App, tx: &mut TenantTx, rows: &[(Uuid, &PermitRow)]) -> Re
     .bind(columns.keys)
     .bind(columns.hashes)
     .bind(actor.to_string())
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    let event =
-        |(id, row): &(Uuid, &PermitRow)| Event::new("project.updated").target(&object(*id)).after(summary(row));
-    let events: Vec<Event> = rows.iter().map(event).collect();
-    Ok(app.audit.record_many(tx, &events).await?)
+    let changed: HashSet<Uuid> = changed.into_iter().collect();
+    let event = |((id, row), grant): (&(Uuid, &PermitRow), Evidence)| {
+        Event::new("project.updated").target(object(*id)).after(summary(row)).evidence(grant)
+    };
+    let written = rows.iter().zip(grants).filter(|((id, _), _)| changed.contains(id));
+    let events: Vec<Event> = written.map(event).collect();
+    app.audit.record_many(tx, &events).await?;
+    Ok(events.len() as u64)
 }
 
 fn summary(row: &PermitRow) -> serde_json::Value {

@@ -9,7 +9,7 @@ mod stage;
 mod update;
 
 use axum::http::StatusCode;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use formwork_authz::{Object, Relationship};
 use formwork_tenancy::{Actor, TenantId};
 use rust_decimal::Decimal;
@@ -60,7 +60,9 @@ fn routes() -> Vec<Route> {
             .summary("A project")
             .returns::<Item>(StatusCode::OK),
         Route::patch(ONE, Access::permission("edit", "project"), update::update)
-            .summary("Change a project; `If-Match` with its version refuses to overwrite somebody else's change")
+            .summary(
+                "Change a project; `If-Match` with its version refuses to overwrite somebody else's change",
+            )
             .body::<update::Changes>()
             .returns::<Item>(StatusCode::OK),
         Route::delete(ONE, Access::permission("delete", "project"), remove::remove)
@@ -112,7 +114,7 @@ pub(super) fn object(id: Uuid) -> Object {
 fn relationships(id: Uuid, tenant: TenantId, maker: &Actor) -> [Relationship; 2] {
     let org = organization(tenant);
     [
-        Relationship::new(object(id), "org", &formwork_authz::Subject::new("organization", org.id())),
+        Relationship::new(object(id), "org", formwork_authz::Subject::new("organization", org.id())),
         Relationship::new(object(id), "admin", maker),
     ]
 }
@@ -124,6 +126,16 @@ pub(super) fn text(pointer: &str, value: &str) -> Result<String, ApiError> {
         0 => Err(ApiError::invalid(pointer, "must not be blank")),
         1..=500 => Ok(value.to_owned()),
         _ => Err(ApiError::invalid(pointer, "must have at most 500 characters")),
+    }
+}
+
+/// Of the years 1 to 9999: what calendars, and Postgres, can hold.
+pub(super) fn date(pointer: &str, day: Option<NaiveDate>) -> Result<Option<NaiveDate>, ApiError> {
+    match day {
+        Some(day) if !(1..=9999).contains(&day.year()) => {
+            Err(ApiError::invalid(pointer, "use a year from 1 to 9999"))
+        }
+        other => Ok(other),
     }
 }
 

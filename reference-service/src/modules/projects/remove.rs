@@ -21,7 +21,7 @@ pub(super) async fn remove(caller: Caller, Id(id): Id) -> Result<StatusCode, Api
     .await?;
     let app = work.app().clone();
     app.authz.delete_object(&mut work, &object(id)).await?;
-    let event = Event::new("project.deleted").target(&object(id)).evidence(&grant);
+    let event = Event::new("project.deleted").target(object(id)).evidence(&grant);
     app.audit.record(&mut work, event).await?;
     work.commit().await?;
     Ok(StatusCode::NO_CONTENT)

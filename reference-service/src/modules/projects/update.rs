@@ -10,17 +10,19 @@ use serde_json::{Map, Value};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{COLUMNS, Item, Project, ProjectStatus, Stage, currency, money, object, show::item, text};
+use super::{COLUMNS, Item, Project, ProjectStatus, Stage, currency, date, money, object, show::item, text};
 use crate::http::{
     caller::{Caller, Work},
     error::ApiError,
     extract::{Id, Json},
 };
 
-/// What is to change; a field that is absent stays, `null` clears it.
+/// What is to change; a field that is absent stays, `null` clears it, if a project can be without it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Changes {
+    #[serde(deserialize_with = "not_null")]
+    #[schemars(with = "String")]
     name: Option<String>,
     #[serde(deserialize_with = "given")]
     number: Option<Option<String>>,
@@ -32,7 +34,11 @@ pub(super) struct Changes {
     contractor: Option<Option<String>>,
     #[serde(deserialize_with = "given")]
     owner: Option<Option<String>>,
+    #[serde(deserialize_with = "not_null")]
+    #[schemars(with = "Stage")]
     stage: Option<Stage>,
+    #[serde(deserialize_with = "not_null")]
+    #[schemars(with = "ProjectStatus")]
     status: Option<ProjectStatus>,
     #[serde(deserialize_with = "given")]
     applied_on: Option<Option<NaiveDate>>,
@@ -43,7 +49,14 @@ pub(super) struct Changes {
     #[serde(deserialize_with = "given")]
     #[schemars(with = "Option<String>")]
     valuation: Option<Option<Decimal>>,
+    #[serde(deserialize_with = "not_null")]
+    #[schemars(with = "String")]
     currency: Option<String>,
+}
+
+/// What a project always has can be changed, but not cleared.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// Tells `null` from absent.
@@ -74,7 +87,7 @@ pub(super) async fn update(
         work.require("archive", &object(id)).await?;
     }
     let project = store(&mut work, id, wanted).await?;
-    let event = Event::new("project.updated").target(&object(id)).before(old.into()).after(new.into());
+    let event = Event::new("project.updated").target(object(id)).before(old.into()).after(new.into());
     let audit = work.app().audit.clone();
     audit.record(&mut work, event.evidence(&grant)).await?;
     let answer = item(&mut work, id, project).await?;
@@ -87,6 +100,8 @@ fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim().trim_matches('"');
     match text.parse() {
+        // Whatever it is, as long as it is there.
+        _ if text == "*" => Ok(None),
         Ok(version) => Ok(Some(version)),
         Err(_) => Err(ApiError::invalid("If-Match", "send the project's `version`, as `If-Match: \"3\"`")),
     }
@@ -124,29 +139,37 @@ impl Changes {
             project.currency = currency("/currency", &code)?;
         }
         project.description = self.description.unwrap_or(project.description);
-        project.applied_on = self.applied_on.unwrap_or(project.applied_on);
-        project.issued_on = self.issued_on.unwrap_or(project.issued_on);
-        project.completed_on = self.completed_on.unwrap_or(project.completed_on);
+        for (pointer, changed, kept) in [
+            ("/applied_on", self.applied_on, &mut project.applied_on),
+            ("/issued_on", self.issued_on, &mut project.issued_on),
+            ("/completed_on", self.completed_on, &mut project.completed_on),
+        ] {
+            if let Some(changed) = changed {
+                *kept = date(pointer, changed)?;
+            }
+        }
         project.stage = self.stage.map_or(project.stage, |stage| stage.as_str().to_owned());
         project.status = self.status.map_or(project.status, |status| status.as_str().to_owned());
         Ok(project)
     }
 }
 
+type Fields = Map<String, Value>;
+
 /// The fields that differ, as they were and as they become.
-fn difference(before: &Project, after: &Project) -> Result<(Map<String, Value>, Map<String, Value>), ApiError> {
+fn difference(before: &Project, after: &Project) -> Result<(Fields, Fields), ApiError> {
     let (before, after) = (fields(before)?, fields(after)?);
     let changed = |name: &str| before.get(name) != after.get(name);
-    let pick = |all: &Map<String, Value>| {
+    let pick = |all: &Fields| {
         all.iter().filter(|(name, _)| changed(name)).map(|(n, v)| (n.clone(), v.clone())).collect()
     };
     Ok((pick(&before), pick(&after)))
 }
 
-fn fields(project: &Project) -> Result<Map<String, Value>, ApiError> {
+fn fields(project: &Project) -> Result<Fields, ApiError> {
     match serde_json::to_value(project).map_err(ApiError::internal)? {
         Value::Object(fields) => Ok(fields),
-        _ => Ok(Map::new()),
+        _ => Ok(Fields::new()),
     }
 }
 

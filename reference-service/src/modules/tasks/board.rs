@@ -111,16 +111,16 @@ pub(super) async fn create(
         made.push(insert_column(&mut work, id, index as f64 * STEP + STEP, column).await?);
     }
     let mut tuples = vec![
-        Relationship::new(board_object(id), "org", &Subject::new("organization", tenant)),
+        Relationship::new(board_object(id), "org", Subject::new("organization", tenant)),
         Relationship::new(board_object(id), "editor", &actor),
     ];
     if let Some(project) = new.project_id {
-        tuples.push(Relationship::new(board_object(id), "project", &Subject::new("project", project)));
+        tuples.push(Relationship::new(board_object(id), "project", Subject::new("project", project)));
     }
     let app = work.app().clone();
     app.authz.touch_many(&mut work, &tuples).await?;
     let after = json!({"name": board.name, "project_id": board.project_id, "columns": made.len()});
-    let event = Event::new("board.created").target(&board_object(id)).after(after).evidence(&grant);
+    let event = Event::new("board.created").target(board_object(id)).after(after).evidence(&grant);
     app.audit.record(&mut work, event).await?;
     work.commit().await?;
     Ok((StatusCode::CREATED, Json(BoardView { board, columns: made })))
@@ -152,13 +152,16 @@ pub(super) async fn add_column(
         .ok_or_else(|| ApiError::not_found("board"))?;
     let existing = columns(&mut work, id).await?;
     if existing.len() >= MAX_COLUMNS {
-        return Err(ApiError::conflict("too-many-columns", format!("a board has at most {MAX_COLUMNS} columns")));
+        return Err(ApiError::conflict(
+            "too-many-columns",
+            format!("a board has at most {MAX_COLUMNS} columns"),
+        ));
     }
     let end = existing.last().map_or(0.0, |column| column.position);
     let column = insert_column(&mut work, id, end + STEP, new).await?;
     let after = json!({"column": column.id, "name": column.name});
     let audit = work.app().audit.clone();
-    let event = Event::new("board.column_added").target(&board_object(id)).after(after).evidence(&grant);
+    let event = Event::new("board.column_added").target(board_object(id)).after(after).evidence(&grant);
     audit.record(&mut work, event).await?;
     work.commit().await?;
     Ok((StatusCode::CREATED, Json(column)))
@@ -169,7 +172,12 @@ pub(super) async fn columns(work: &mut Work, board: Uuid) -> Result<Vec<Column>,
     Ok(sqlx::query_as(AssertSqlSafe(sql)).bind(board).fetch_all(&mut ***work).await?)
 }
 
-async fn insert_column(work: &mut Work, board: Uuid, position: f64, new: NewColumn) -> Result<Column, ApiError> {
+async fn insert_column(
+    work: &mut Work,
+    board: Uuid,
+    position: f64,
+    new: NewColumn,
+) -> Result<Column, ApiError> {
     let name = projects::text("/name", &new.name)?;
     if new.wip_limit.is_some_and(|limit| limit < 1) {
         return Err(ApiError::invalid("/wip_limit", "must be at least 1"));

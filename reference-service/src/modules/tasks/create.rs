@@ -97,8 +97,14 @@ async fn depth(work: &mut Work, task: Uuid) -> Result<i32, ApiError> {
     .await?)
 }
 
-async fn insert(work: &mut Work, new: NewTask, parent: Option<Uuid>, grant: &Grant) -> Result<Task, ApiError> {
+async fn insert(
+    work: &mut Work,
+    new: NewTask,
+    parent: Option<Uuid>,
+    grant: &Grant,
+) -> Result<Task, ApiError> {
     let title = projects::text("/title", &new.title)?;
+    let due_date = projects::date("/due_date", new.due_date)?;
     if !new.metadata.is_object() {
         return Err(ApiError::invalid("/metadata", "must be an object"));
     }
@@ -120,7 +126,7 @@ async fn insert(work: &mut Work, new: NewTask, parent: Option<Uuid>, grant: &Gra
         .bind(new.description)
         .bind(status)
         .bind(new.priority.map(Priority::as_str))
-        .bind(new.due_date)
+        .bind(due_date)
         .bind(new.board_id)
         .bind(place.column)
         .bind(place.position)
@@ -134,7 +140,7 @@ async fn insert(work: &mut Work, new: NewTask, parent: Option<Uuid>, grant: &Gra
     let app = work.app().clone();
     app.authz.touch_many(work, &tuples).await?;
     let after = serde_json::to_value(&task).map_err(ApiError::internal)?;
-    let event = Event::new("task.created").target(&object(id)).after(after).evidence(grant);
+    let event = Event::new("task.created").target(object(id)).after(after).evidence(grant);
     app.audit.record(work, event).await?;
     Ok(task)
 }
@@ -142,11 +148,11 @@ async fn insert(work: &mut Work, new: NewTask, parent: Option<Uuid>, grant: &Gra
 fn relationships(work: &Work, task: &Task, maker: &Actor) -> Vec<Relationship> {
     let object = object(task.id);
     let mut tuples = vec![
-        Relationship::new(object.clone(), "org", &Subject::new("organization", work.tenant_id())),
+        Relationship::new(object.clone(), "org", Subject::new("organization", work.tenant_id())),
         Relationship::new(object.clone(), "owner", maker),
     ];
     if let Some(board) = task.board_id {
-        tuples.push(Relationship::new(object.clone(), "board", &Subject::new("board", board)));
+        tuples.push(Relationship::new(object.clone(), "board", Subject::new("board", board)));
     }
     if let Some(assignee) = task.assignee_id {
         tuples.push(Relationship::new(object, "assignee", &Actor::user(assignee)));

@@ -64,9 +64,9 @@ struct Unplaced {
     task_count: i64,
 }
 
-/// The last task that was given.
+/// The last task that was given. The number by its bits: as decimal text it would come back as one beside it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Position(f64, Uuid);
+struct Position(u64, Uuid);
 
 pub(super) async fn list(caller: Caller, Query(asked): Query<Asked>) -> Result<Response, ApiError> {
     let limit = page::limit(asked.limit)?;
@@ -75,6 +75,9 @@ pub(super) async fn list(caller: Caller, Query(asked): Query<Asked>) -> Result<R
     work.authorize(&board_object(asked.board_id)).await?;
     match asked.view {
         View::List => {
+            if let Some(column) = asked.column_id {
+                must_be_column(&mut work, asked.board_id, column).await?;
+            }
             let tasks = fetch(&mut work, asked.board_id, asked.column_id, after, limit + 1).await?;
             Ok(Json(paged(tasks, limit)).into_response())
         }
@@ -85,10 +88,21 @@ pub(super) async fn list(caller: Caller, Query(asked): Query<Asked>) -> Result<R
     }
 }
 
+async fn must_be_column(work: &mut Work, board: Uuid, column: Uuid) -> Result<(), ApiError> {
+    sqlx::query("select id from task_columns where board_id = $1 and id = $2")
+        .bind(board)
+        .bind(column)
+        .fetch_optional(&mut ***work)
+        .await?
+        .map(drop)
+        .ok_or_else(|| ApiError::invalid("column_id", "is no column of this board"))
+}
+
 fn paged(mut tasks: Vec<Task>, limit: usize) -> Listed<Task> {
     let more = tasks.len() > limit;
     tasks.truncate(limit);
-    let next = tasks.last().filter(|_| more).map(|task| page::encode(&Position(task.position, task.id)));
+    let next =
+        tasks.last().filter(|_| more).map(|task| page::encode(&Position(task.position.to_bits(), task.id)));
     Listed::new(tasks, next)
 }
 
@@ -108,7 +122,7 @@ async fn fetch(
     Ok(sqlx::query_as(AssertSqlSafe(sql))
         .bind(board)
         .bind(column)
-        .bind(after.map(|Position(position, _)| position))
+        .bind(after.map(|Position(position, _)| f64::from_bits(position)))
         .bind(after.map(|Position(_, id)| id))
         .bind(limit as i64)
         .fetch_all(&mut ***work)

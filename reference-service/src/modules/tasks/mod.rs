@@ -48,10 +48,14 @@ fn routes() -> Vec<Route> {
         Route::get("/api/v1/task-boards/{id}", Access::permission("view", "board"), board::show)
             .summary("A board and its columns")
             .returns::<board::BoardView>(StatusCode::OK),
-        Route::post("/api/v1/task-boards/{id}/columns", Access::permission("configure", "board"), board::add_column)
-            .summary("Add a column at the end of a board")
-            .body::<board::NewColumn>()
-            .returns::<board::Column>(StatusCode::CREATED),
+        Route::post(
+            "/api/v1/task-boards/{id}/columns",
+            Access::permission("configure", "board"),
+            board::add_column,
+        )
+        .summary("Add a column at the end of a board")
+        .body::<board::NewColumn>()
+        .returns::<board::Column>(StatusCode::CREATED),
         Route::get("/api/v1/tasks", Access::permission("view", "board"), list::list)
             .summary("The tasks of a board, as a list or by column (`view=kanban`)")
             .query::<list::Asked>()
@@ -63,10 +67,14 @@ fn routes() -> Vec<Route> {
         Route::get("/api/v1/tasks/{id}", Access::permission("view", "task"), show::show)
             .summary("A task")
             .returns::<Task>(StatusCode::OK),
-        Route::post("/api/v1/tasks/{id}/subtasks", Access::permission("edit", "task"), create::create_subtask)
-            .summary("Make a task below another one")
-            .body::<create::NewTask>()
-            .returns::<Task>(StatusCode::CREATED),
+        Route::post(
+            "/api/v1/tasks/{id}/subtasks",
+            Access::permission("edit", "task"),
+            create::create_subtask,
+        )
+        .summary("Make a task below another one")
+        .body::<create::NewTask>()
+        .returns::<Task>(StatusCode::CREATED),
         Route::patch("/api/v1/tasks/{id}/move", Access::permission("move", "task"), rearrange::rearrange)
             .summary("Move a task to a place in a column of its board")
             .body::<rearrange::Place>()

@@ -33,7 +33,11 @@ pub(super) struct HeldColumn {
 }
 
 /// The end of a column; of the board's first when none is named; nowhere without a board.
-pub(super) async fn end_of(work: &mut Work, board: Option<Uuid>, column: Option<Uuid>) -> Result<Place, ApiError> {
+pub(super) async fn end_of(
+    work: &mut Work,
+    board: Option<Uuid>,
+    column: Option<Uuid>,
+) -> Result<Place, ApiError> {
     let Some(board) = board else {
         return match column {
             None => Ok(Place::default()),
@@ -113,7 +117,8 @@ pub(super) async fn between(
     position.ok_or_else(|| ApiError::internal("a column that was numbered anew has no room"))
 }
 
-/// Half way between the neighbours, if that is a place of its own.
+/// Half way between the neighbours, if that is a place of its own. What is named on both sides need not be
+/// adjacent: then the place is right after the upper one, and the nearest task below bounds it.
 async fn gap(
     work: &mut Work,
     column: Uuid,
@@ -131,20 +136,31 @@ async fn gap(
             None => Some(last(work, column).await?),
         },
     };
-    let upper = match (before, after) {
-        (Some(id), _) => Some(position_of(work, column, id, "/before_id").await?),
-        (None, Some(_)) => neighbour(work, column, moved, lower.unwrap_or_default(), true).await?,
-        (None, None) => None,
+    let bound = match before {
+        Some(id) => Some(position_of(work, column, id, "/before_id").await?),
+        None => None,
+    };
+    if let (Some(_), Some(lower), Some(bound)) = (after, lower, bound)
+        && bound < lower
+    {
+        return Err(ApiError::invalid("/before_id", "must stand after the task in `after_id`"));
+    }
+    let upper = match (after, lower) {
+        (Some(_), Some(lower)) if bound != Some(lower) => neighbour(work, column, moved, lower, true).await?,
+        _ => bound,
     };
     Ok(match (lower, upper) {
-        (Some(lower), Some(upper)) if upper < lower => {
-            return Err(ApiError::invalid("/before_id", "must stand after the task in `after_id`"));
-        }
-        (Some(lower), Some(upper)) => (upper - lower > MIN_GAP).then_some(lower + (upper - lower) / 2.0),
+        (Some(lower), Some(upper)) => half_way(lower, upper),
         (Some(lower), None) => Some(lower + STEP),
         (None, Some(upper)) => Some(upper - STEP),
         (None, None) => Some(STEP),
     })
+}
+
+/// None when it would be too near to either, or be one of them: numbers lie further apart the larger they are.
+fn half_way(lower: f64, upper: f64) -> Option<f64> {
+    let middle = lower + (upper - lower) / 2.0;
+    (upper - lower > MIN_GAP && lower < middle && middle < upper).then_some(middle)
 }
 
 async fn position_of(work: &mut Work, column: Uuid, task: Uuid, pointer: &str) -> Result<f64, ApiError> {

@@ -1,30 +1,27 @@
 //! `formwork import permits`: a city's file becomes a tenant's projects.
 
+mod write;
+
 use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use clap::{Args, Subcommand};
-use formwork_audit::Event;
 use formwork_tenancy::{Actor, Session, Status, Tenant, Tenants};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::Failure;
 use crate::{
     app::App,
     databases::Databases,
-    import::{Mapping, PermitRow, Progress, Report, Survey},
+    import::{self, Mapping, Progress, Report, Survey},
     modules::{
         members::{self, organization},
-        projects::{self, Applied, Batch},
+        projects::Applied,
     },
     token::Tokens,
 };
-
-/// Rows in one transaction.
-const BATCH: usize = 1_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Import {
@@ -53,8 +50,11 @@ pub(super) struct Permits {
 impl Import {
     pub(super) async fn run(self, state: &Path) -> Result<(), Failure> {
         let Self::Permits(permits) = self;
-        let databases = Databases::named_or_private(state).await?;
-        let outcome = permits.run(&databases).await;
+        // A slip of the pen is told before any database is started.
+        let mapping = permits.mapping.as_deref().map(Mapping::load).transpose()?;
+        import::probe(&permits.file)?;
+        let databases = Databases::named_or_made_before(state).await?;
+        let outcome = permits.run(mapping, &databases).await;
         databases.stop().await;
         outcome
     }
@@ -63,18 +63,20 @@ impl Import {
 /// The tenant with this slug, when it is in service.
 pub(super) async fn tenant_named(app: &App, slug: &str) -> Result<Tenant, Failure> {
     let tenant = app.tenants.by_slug(slug).await?;
-    let tenant = tenant
-        .ok_or_else(|| format!("there is no tenant `{slug}`: make it with `formwork tenant create {slug}`"))?;
+    let tenant = tenant.ok_or_else(|| {
+        format!("there is no tenant `{slug}`: make it with `formwork tenant create {slug}`")
+    })?;
     match tenant.status() {
         Status::Active => Ok(tenant),
-        status => Err(format!("tenant `{slug}` is {status}: only an active one takes data").into()),
+        status => {
+            Err(format!("tenant `{slug}` is {status} and takes no data: have it made active first").into())
+        }
     }
 }
 
 impl Permits {
-    async fn run(self, databases: &Databases) -> Result<(), Failure> {
+    async fn run(self, mapping: Option<Mapping>, databases: &Databases) -> Result<(), Failure> {
         let started = Instant::now();
-        let mapping = self.mapping.as_deref().map(Mapping::load).transpose()?;
         let app = App::new(databases.tenants(Tenants::builder()).await?, Tokens::ephemeral()?)?;
         let tenant = tenant_named(&app, &self.tenant).await?;
         let session = self.session(&app, &tenant).await?;
@@ -85,7 +87,7 @@ impl Permits {
         };
         let survey = Survey::run(&self.file, mapping, &mut report, &progress)?;
         report.flush()?;
-        let applied = self.write(&app, &session, &survey, &progress).await?;
+        let applied = write::write(&app, &session, &survey, &progress).await?;
         self.print_outcome(&survey, &report, applied, started);
         app.tenants.close().await;
         Ok(())
@@ -97,95 +99,35 @@ impl Permits {
         let mut tx = app.tenants.begin_read(&system).await?;
         let member = members::find(&mut tx, self.actor.as_deref()).await?;
         let member = member.ok_or_else(|| match &self.actor {
-            Some(email) => format!("`{email}` is no member of tenant `{}`: name another one with --as", self.tenant),
+            Some(email) => {
+                format!("`{email}` is no member of tenant `{}`: name another one with --as", self.tenant)
+            }
             None => format!("tenant `{}` has no owner: name who acts with --as EMAIL", self.tenant),
         })?;
         let actor = Actor::user(member.user_id);
-        app.authz.require(&mut tx, &actor, "create_project", &organization(tenant.id())).await.map_err(|error| {
-            format!("`{}` may not import into tenant `{}`: {error}", member.email, self.tenant)
-        })?;
+        let organization = organization(tenant.id());
+        if !app.authz.check(&mut tx, &actor, "create_project", &organization).await?.is_allowed() {
+            let message = format!(
+                "`{}` may not make projects in tenant `{}`: name an owner, admin or manager of it with --as",
+                member.email, self.tenant
+            );
+            return Err(message.into());
+        }
         eprintln!("acting as {} in tenant `{}`", member.email, self.tenant);
-        Ok(Session::new(tenant, actor).request_id(format!("import-{}", Uuid::now_v7())).user_agent("formwork import"))
-    }
-
-    async fn write(
-        &self,
-        app: &App,
-        session: &Session,
-        survey: &Survey,
-        progress: &Progress,
-    ) -> Result<Applied, Failure> {
-        let counts = survey.counts();
-        progress.start_rows("writing", counts.keys);
-        let mut total = Applied::default();
-        let mut rows = survey.rows()?;
-        let mut batch: Vec<PermitRow> = Vec::with_capacity(BATCH);
-        loop {
-            batch.clear();
-            for row in rows.by_ref().take(BATCH) {
-                batch.push(row?);
-            }
-            if batch.is_empty() {
-                break;
-            }
-            let applied = self.write_batch(app, session, survey, &batch, !total.wrote()).await.map_err(|error| {
-                let done = total.created + total.updated;
-                format!("{error} ({done} projects are stored; run the same command again to go on)")
-            })?;
-            total.created += applied.created;
-            total.updated += applied.updated;
-            total.unchanged += applied.unchanged;
-            total.removed += applied.removed;
-            progress.advance(batch.len() as u64);
-        }
-        progress.end(&format!("{} projects written", total.created + total.updated));
-        Ok(total)
-    }
-
-    /// One transaction. The first one that writes also records the import itself, so that neither is without the
-    /// other; one that has nothing to write leaves nothing, no event either.
-    async fn write_batch(
-        &self,
-        app: &App,
-        session: &Session,
-        survey: &Survey,
-        rows: &[PermitRow],
-        first: bool,
-    ) -> Result<Applied, Failure> {
-        let origin = survey.mapping().name();
-        let mut tx = app.tenants.begin(session).await?;
-        // Two imports into one tenant take turns, batch by batch.
-        sqlx::query("select pg_advisory_xact_lock(hashtextextended('formwork.import:' || $1, 0))")
-            .bind(session.tenant_id().to_string())
-            .execute(&mut *tx)
-            .await?;
-        let applied = projects::apply(app, &mut tx, Batch { origin, rows }).await?;
-        if !applied.wrote() {
-            tx.rollback().await?;
-            return Ok(applied);
-        }
-        if first {
-            app.audit.record(&mut tx, self.event(session, survey)).await?;
-        }
-        tx.commit().await?;
-        Ok(applied)
-    }
-
-    fn event(&self, session: &Session, survey: &Survey) -> Event {
-        let counts = survey.counts();
-        let hash: String = survey.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
-        let file = self.file.file_name().map(|name| name.to_string_lossy().into_owned());
-        Event::new("permits.imported").target(&organization(session.tenant_id())).after(json!({
-            "file": file, "sha256": hash, "mapping": survey.mapping().name(), "rows": counts.rows,
-            "keys": counts.keys, "updated": counts.updated, "duplicates": counts.duplicates,
-            "refused": counts.refused,
-        }))
+        Ok(Session::new(tenant, actor)
+            .request_id(format!("import-{}", Uuid::now_v7()))
+            .user_agent("formwork import"))
     }
 
     fn print_outcome(&self, survey: &Survey, report: &Report, applied: Applied, started: Instant) {
         let counts = survey.counts();
         let seconds = started.elapsed().as_secs_f64();
-        println!("file       {} ({}, mapping `{}`)", self.file.display(), survey.encoding(), survey.mapping().name());
+        println!(
+            "file       {} ({}, mapping `{}`)",
+            self.file.display(),
+            survey.encoding(),
+            survey.mapping().name()
+        );
         println!("rows       {:>9}", counts.rows);
         println!("refused    {:>9}", counts.refused);
         for (column, reason, count) in report.reasons() {
