@@ -12,12 +12,6 @@ pub enum AuditError {
         /// As given.
         action: String,
     },
-    /// Not a cursor that a page gave.
-    #[error("`{cursor}` is no cursor: pass back the one that the last page gave")]
-    InvalidCursor {
-        /// As given.
-        cursor: String,
-    },
     /// The database failed.
     #[error("the audit trail could not be reached")]
     Storage(#[from] StorageError),

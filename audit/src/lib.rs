@@ -26,4 +26,4 @@ mod list;
 pub use audit::Audit;
 pub use error::AuditError;
 pub use event::{Event, Outcome, Target};
-pub use list::{Cursor, Filter, Page, StoredEvent};
+pub use list::{Filter, Page, StoredEvent};

@@ -1,10 +1,7 @@
 //! Reading the trail: filters, newest first, by keyset.
 
-use std::{fmt, str::FromStr};
-
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use formwork_tenancy::TenantTx;
+use formwork_tenancy::{Cursor, TenantTx};
 use sea_query::{Expr, ExprTrait, Iden, Order, PostgresQueryBuilder, Query, SelectStatement};
 use sea_query_sqlx::SqlxBinder;
 use serde::Serialize;
@@ -30,29 +27,6 @@ pub struct Filter {
     pub from: Option<DateTime<Utc>>,
     /// Before this time.
     pub until: Option<DateTime<Utc>>,
-}
-
-/// Where the next page begins. Opaque text for callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor(Uuid);
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0.as_bytes()))
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = AuditError;
-
-    fn from_str(text: &str) -> Result<Self, AuditError> {
-        URL_SAFE_NO_PAD
-            .decode(text)
-            .ok()
-            .and_then(|bytes| Uuid::from_slice(&bytes).ok())
-            .map(Self)
-            .ok_or_else(|| AuditError::InvalidCursor { cursor: text.chars().take(80).collect() })
-    }
 }
 
 /// An event as it is kept.
@@ -135,8 +109,8 @@ impl Audit {
         let limit = limit.clamp(1, MAX_PAGE);
         let mut query = select();
         restrict(&mut query, filter);
-        if let Some(Cursor(id)) = after {
-            query.and_where(Expr::col(AuditEvents::Id).lt(id));
+        if let Some(after) = after {
+            query.and_where(Expr::col(AuditEvents::Id).lt(after.row()));
         }
         // One more than asked tells whether there is a next page.
         query.order_by(AuditEvents::Id, Order::Desc).limit(limit + 1);
@@ -145,7 +119,7 @@ impl Audit {
             sqlx::query_as_with(AssertSqlSafe(sql), values).fetch_all(&mut **tx).await?;
         let more = events.len() as u64 > limit;
         events.truncate(limit as usize);
-        let next = events.last().filter(|_| more).map(|event| Cursor(event.id));
+        let next = events.last().filter(|_| more).map(|event| Cursor::after(event.id));
         Ok(Page { events, next })
     }
 }

@@ -59,12 +59,6 @@ pub enum LinkError {
         /// The target.
         to: End,
     },
-    /// Not a cursor that a page gave.
-    #[error("`{cursor}` is no cursor: pass back the one that the last page gave")]
-    InvalidCursor {
-        /// As given.
-        cursor: String,
-    },
     /// A permission could not be decided.
     #[error("the permission to link could not be decided")]
     Check(#[from] CheckError),

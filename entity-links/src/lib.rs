@@ -29,6 +29,6 @@ mod unlink;
 pub use end::End;
 pub use error::LinkError;
 pub use link::{Link, LinkType, LinkTypes, StoredLink};
-pub use linked::{Cursor, Direction, Linked, Page};
+pub use linked::{Direction, Linked, Page};
 pub use links::Links;
 pub use resolver::EntityResolver;

@@ -1,10 +1,7 @@
 //! What an entity is linked to, read from either end.
 
-use std::{fmt, str::FromStr};
-
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use formwork_authz::Object;
-use formwork_tenancy::TenantTx;
+use formwork_tenancy::{Cursor, TenantTx};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -36,29 +33,6 @@ pub struct Linked {
     pub other: End,
 }
 
-/// Where the next page begins. Opaque text for callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor(Uuid);
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0.as_bytes()))
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = LinkError;
-
-    fn from_str(text: &str) -> Result<Self, LinkError> {
-        URL_SAFE_NO_PAD
-            .decode(text)
-            .ok()
-            .and_then(|bytes| Uuid::from_slice(&bytes).ok())
-            .map(Self)
-            .ok_or_else(|| LinkError::InvalidCursor { cursor: text.chars().take(80).collect() })
-    }
-}
-
 /// Links, in the order in which they were made, and where the next page begins.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -84,7 +58,7 @@ impl Links {
         limit: usize,
     ) -> Result<Page, LinkError> {
         let limit = limit.clamp(1, MAX_PAGE);
-        let mut position = after.map(|Cursor(id)| id);
+        let mut position = after.map(Cursor::row);
         let mut links = Vec::new();
         // Hidden ones do not count, so rows are read until the page and one more are full.
         loop {
@@ -99,7 +73,7 @@ impl Links {
         }
         let more = links.len() > limit;
         links.truncate(limit);
-        let next = links.last().filter(|_| more).map(|last| Cursor(last.link.id));
+        let next = links.last().filter(|_| more).map(|last| Cursor::after(last.link.id));
         Ok(Page { links, next })
     }
 

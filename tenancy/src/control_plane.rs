@@ -4,50 +4,32 @@
 //! `row_security = off`, which turns a statement that would silently touch no rows into an error
 //! (PostgreSQL manual, "row_security").
 
+mod provision;
+
 use std::{str::FromStr, time::Duration};
 
-use formwork_migrations::{Migration, Set};
-use sha2::{Digest, Sha256};
+use formwork_migrations::Set;
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection,
+    PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
 
-use crate::{ConnectError, Isolation, StorageError, TenantId, tenant::is_slug};
+pub use provision::NewTenant;
+
+use crate::{
+    ConnectError, Isolation, StorageError, TenantId,
+    fleet::{Fleet, FleetOptions},
+};
 
 /// Home of every tenant in `shared` isolation.
 pub(crate) const SHARED: &str = "shared";
-const PLATFORM: &str = "platform";
 
 /// The owner's side of one database. Used by a command line or a worker, never by a server.
 #[derive(Debug, Clone)]
 pub struct ControlPlane {
-    pool: sqlx::PgPool,
+    pub(crate) pool: sqlx::PgPool,
     sets: Vec<Set>,
-}
-
-/// A tenant to be made.
-#[derive(Debug, Clone)]
-pub struct NewTenant {
-    slug: String,
-    name: String,
-    isolation: Isolation,
-    currency: String,
-}
-
-impl NewTenant {
-    /// Named `slug` in addresses, `name` for people.
-    pub fn new(slug: impl Into<String>, name: impl Into<String>, isolation: Isolation) -> Self {
-        Self { slug: slug.into(), name: name.into(), isolation, currency: "KWD".to_owned() }
-    }
-
-    /// ISO 4217 code used where none is given.
-    #[must_use]
-    pub fn currency(mut self, code: impl Into<String>) -> Self {
-        self.currency = code.into();
-        self
-    }
 }
 
 /// A tenant or a user could not be made, or a migration could not be run.
@@ -99,6 +81,27 @@ pub enum ControlError {
         #[source]
         source: StorageError,
     },
+    /// A step holds a statement that no step may hold; nothing was run.
+    #[error("migration `{name}` cannot be run, line {line}: `{statement}`: {why}")]
+    Refused {
+        /// Set and name of the migration.
+        name: String,
+        /// Counted from 1, in the step's text.
+        line: usize,
+        /// Its first words.
+        statement: String,
+        /// What is wrong with it, and what to do.
+        why: &'static str,
+    },
+    /// Another run is at work on this database.
+    #[error("another migration is at work on this database: wait for its end")]
+    Busy,
+    /// A canary that has no home of its own.
+    #[error("tenant `{tenant}` has no schema of its own, so it cannot be the canary")]
+    NoHome {
+        /// Its slug, as given.
+        tenant: String,
+    },
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -138,86 +141,20 @@ impl ControlPlane {
         Ok(Self { pool, sets: sets.to_vec() })
     }
 
-    /// Brings the platform and every home up to date; answers how many steps were run.
-    ///
-    /// A step and its line in the ledger are one transaction, so that it can be stopped and run again.
+    /// Brings the platform and every home up to date; answers how many steps were run. See [`Fleet::run`] for how,
+    /// and for what can be chosen; this stops at the first home that fails.
     ///
     /// # Errors
     ///
     /// [`ControlError`] names the step and the home.
-    #[expect(clippy::disallowed_methods, reason = "the owner's connections are tenancy's too")]
     pub async fn migrate(&self) -> Result<usize, ControlError> {
-        let mut conn = self.pool.acquire().await?;
-        for role in ["formwork_app", "formwork_relay"] {
-            let known: bool = sqlx::query_scalar("select to_regrole($1) is not null")
-                .bind(role)
-                .fetch_one(&mut *conn)
-                .await?;
-            if !known {
-                return Err(ControlError::MissingRole { role: role.to_owned() });
-            }
-        }
-        prepare(&mut conn).await?;
-        let mut steps = 0;
-        for set in &self.sets {
-            steps += run(&mut conn, PLATFORM, set, set.platform).await?;
-        }
-        let own: Vec<String> = sqlx::query_scalar(
-            "select schema_name from platform.tenants where isolation = 'schema' and status <> 'deleted' order by 1",
-        )
-        .fetch_all(&mut *conn)
-        .await?;
-        for home in std::iter::once(SHARED).chain(own.iter().map(String::as_str)) {
-            for set in &self.sets {
-                steps += run(&mut conn, home, set, set.home).await?;
-            }
-        }
-        Ok(steps)
+        let options = FleetOptions::new().stop_after(1);
+        Ok(self.fleet().run(&options, |_| ()).await?.into_result()?.steps())
     }
 
-    /// Makes a tenant with its home, in one transaction.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError::Taken`] when the slug is in use; nothing is left behind by a failure.
-    #[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
-    pub async fn provision(&self, tenant: &NewTenant) -> Result<TenantId, ControlError> {
-        if !is_slug(&tenant.slug) {
-            return Err(ControlError::InvalidSlug { slug: tenant.slug.clone() });
-        }
-        let id = TenantId::generate();
-        let schema = match tenant.isolation {
-            Isolation::Shared => SHARED.to_owned(),
-            Isolation::Schema => format!("t_{}", id.as_uuid().simple()),
-            isolation @ Isolation::Database => return Err(ControlError::Unsupported { isolation }),
-        };
-        let mut conn = self.pool.acquire().await?;
-        let mut tx = conn.begin().await?;
-        let inserted = sqlx::query(
-            "insert into platform.tenants (id, slug, name, status, isolation, schema_name, default_currency)
-             values ($1, $2, $3, 'active', $4, $5, $6) on conflict (slug) do nothing",
-        )
-        .bind(id.as_uuid())
-        .bind(&tenant.slug)
-        .bind(&tenant.name)
-        .bind(tenant.isolation.as_str())
-        .bind(&schema)
-        .bind(&tenant.currency)
-        .execute(&mut *tx)
-        .await?;
-        if inserted.rows_affected() == 0 {
-            return Err(ControlError::Taken { name: tenant.slug.clone() });
-        }
-        if tenant.isolation == Isolation::Schema {
-            create_home(&mut tx, &schema).await?;
-            for set in &self.sets {
-                for migration in set.home {
-                    apply(&mut tx, &schema, set, migration).await?;
-                }
-            }
-        }
-        tx.commit().await?;
-        Ok(id)
+    /// All homes, as migrations see them: plans, runs, drift.
+    pub fn fleet(&self) -> Fleet {
+        Fleet::new(self.pool.clone(), &self.sets)
     }
 
     /// Makes a person's identity, global to the platform; answers the one that has the address already.
@@ -267,108 +204,15 @@ impl ControlPlane {
     }
 }
 
-/// The schema `platform`, its ledger, and the shared home.
-#[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
-async fn prepare(conn: &mut PgConnection) -> Result<(), ControlError> {
-    let mut tx = conn.begin().await?;
-    // Two migrations at once: the second waits here and then finds nothing left to do.
-    sqlx::query("select pg_advisory_xact_lock(hashtext('formwork.migrate'))").execute(&mut *tx).await?;
-    sqlx::raw_sql(
-        "create schema if not exists platform;
-         create table if not exists platform.migration_ledger (
-           home text not null, set_name text not null, version integer not null, name text not null,
-           checksum bytea not null, applied_at timestamptz not null default now(),
-           primary key (home, set_name, version))",
+/// The service's logins, to whom the steps grant rights.
+pub(crate) async fn ensure_roles(conn: &mut PgConnection) -> Result<(), ControlError> {
+    let missing: Option<String> = sqlx::query_scalar(
+        "select role from unnest(array['formwork_app', 'formwork_relay']) role where to_regrole(role) is null limit 1",
     )
-    .execute(&mut *tx)
-    .await?;
-    create_home(&mut tx, SHARED).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-async fn create_home(conn: &mut PgConnection, schema: &str) -> Result<(), ControlError> {
-    let text =
-        format!("create schema if not exists {schema}; grant usage on schema {schema} to formwork_app");
-    sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await?;
-    Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
-async fn run(
-    conn: &mut PgConnection,
-    home: &str,
-    set: &Set,
-    migrations: &[Migration],
-) -> Result<usize, ControlError> {
-    let mut steps = 0;
-    for migration in migrations {
-        let mut tx = conn.begin().await?;
-        sqlx::query("select pg_advisory_xact_lock(hashtext('formwork.migrate'))").execute(&mut *tx).await?;
-        if !is_applied(&mut tx, home, set, migration).await? {
-            apply(&mut tx, home, set, migration).await?;
-            steps += 1;
-        }
-        tx.commit().await?;
-    }
-    Ok(steps)
-}
-
-async fn is_applied(
-    conn: &mut PgConnection,
-    home: &str,
-    set: &Set,
-    migration: &Migration,
-) -> Result<bool, ControlError> {
-    let checksum: Option<Vec<u8>> = sqlx::query_scalar(
-        "select checksum from platform.migration_ledger where home = $1 and set_name = $2 and version = $3",
-    )
-    .bind(home)
-    .bind(set.name)
-    .bind(migration.version)
     .fetch_optional(conn)
     .await?;
-    match checksum {
-        None => Ok(false),
-        Some(applied) if applied == checksum_of(migration) => Ok(true),
-        Some(_) => Err(ControlError::Changed { name: label(set, migration), home: home.to_owned() }),
+    match missing {
+        None => Ok(()),
+        Some(role) => Err(ControlError::MissingRole { role }),
     }
-}
-
-async fn apply(
-    conn: &mut PgConnection,
-    home: &str,
-    set: &Set,
-    migration: &Migration,
-) -> Result<(), ControlError> {
-    let failed = |source: sqlx::Error| ControlError::Migration {
-        name: label(set, migration),
-        home: home.to_owned(),
-        source: source.into(),
-    };
-    let settings = format!(
-        "set local search_path = {home}, pg_temp; set local row_security = off; set local lock_timeout = '10s'"
-    );
-    sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut *conn).await.map_err(failed)?;
-    sqlx::raw_sql(migration.sql).execute(&mut *conn).await.map_err(failed)?;
-    sqlx::query(
-        "insert into platform.migration_ledger (home, set_name, version, name, checksum) values ($1, $2, $3, $4, $5)",
-    )
-    .bind(home)
-    .bind(set.name)
-    .bind(migration.version)
-    .bind(migration.name)
-    .bind(checksum_of(migration))
-    .execute(conn)
-    .await
-    .map_err(failed)?;
-    Ok(())
-}
-
-fn label(set: &Set, migration: &Migration) -> String {
-    format!("{}/{:04}_{}", set.name, migration.version, migration.name)
-}
-
-fn checksum_of(migration: &Migration) -> Vec<u8> {
-    Sha256::digest(migration.sql.as_bytes()).to_vec()
 }

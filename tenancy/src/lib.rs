@@ -29,6 +29,7 @@
 
 mod conn;
 mod control_plane;
+mod cursor;
 mod entity;
 mod error;
 mod evidence;
@@ -45,6 +46,8 @@ mod tenants;
 mod token;
 mod tx;
 
+pub mod doctor;
+pub mod fleet;
 #[cfg(feature = "local-postgres")]
 pub mod local_postgres;
 #[cfg(feature = "testing")]
@@ -52,6 +55,7 @@ pub mod testing;
 
 pub use conn::TenantConn;
 pub use control_plane::{ControlError, ControlPlane, NewTenant};
+pub use cursor::{Cursor, InvalidCursor};
 pub use entity::Entity;
 pub use error::{CommitError, ConnectError, ResolveError, StorageError};
 pub use evidence::Evidence;

@@ -9,7 +9,7 @@ use clap::Args;
 use formwork_tenancy::{ControlError, ControlPlane, Isolation, NewTenant, Tenants};
 
 use super::{
-    Failure,
+    Failure, say,
     serve::{Stop, listen, serve},
 };
 use crate::{
@@ -131,21 +131,18 @@ async fn prepare(app: &App, control: &ControlPlane, demo: &DemoTenant) -> Result
 }
 
 fn print_greeting(port: u16, state: &Path, private: bool) {
-    println!("formwork listens on http://127.0.0.1:{port}, on this machine only");
+    say!("formwork listens on http://127.0.0.1:{port}, on this machine only");
     if private {
-        println!("its data are kept in {}", state.display());
+        say!("its data are kept in {}", state.display());
     }
-    println!("\ntenants and users (these passwords are for the demo):");
+    say!("\ntenants and users (these passwords are for the demo):");
     for tenant in &TENANTS {
-        println!(
-            "  http://{}.localhost:{port}  {}, isolation `{}`",
-            tenant.slug, tenant.name, tenant.isolation
-        );
+        say!("  http://{}.localhost:{port}  {}, isolation `{}`", tenant.slug, tenant.name, tenant.isolation);
         for user in &tenant.users {
-            println!("    {:<18} {:<20} {}", user.email, user.password, user.role.as_str());
+            say!("    {:<18} {:<20} {}", user.email, user.password, user.role.as_str());
         }
     }
-    println!("\ntry:");
+    say!("\ntry:");
     let [acme, _] = &TENANTS;
     let [ada, _] = &acme.users;
     let base = format!("http://{}.localhost:{port}/api/v1", acme.slug);
@@ -157,10 +154,10 @@ fn print_greeting(port: u16, state: &Path, private: bool) {
     let token = format!(
         "-H \"Authorization: Bearer $({login} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\""
     );
-    println!("  {login}");
-    println!("  curl -s {base}/tenant {token}");
-    println!(
+    say!("  {login}");
+    say!("  curl -s {base}/tenant {token}");
+    say!(
         "  curl -s {base}/projects -H 'Content-Type: application/json' -d '{{\"name\":\"Harbour bridge\"}}' {token}"
     );
-    println!("\nCtrl-C stops everything.");
+    say!("\nCtrl-C stops everything.");
 }

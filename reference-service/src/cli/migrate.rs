@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, say};
 use crate::databases::Databases;
 
 #[derive(Debug, Args)]
@@ -16,8 +16,8 @@ impl Migrate {
         let control = databases.control().await?;
         let steps = control.migrate().await?;
         match steps {
-            0 => println!("nothing to do: the platform and every tenant's home are up to date"),
-            steps => println!("{steps} steps run: the platform and every tenant's home are up to date"),
+            0 => say!("nothing to do: the platform and every tenant's home are up to date"),
+            steps => say!("{steps} steps run: the platform and every tenant's home are up to date"),
         }
         control.close().await;
         databases.stop().await;

@@ -1,13 +1,14 @@
 //! The program: one command a file. An error is one sentence on standard error, with the remedy.
 
 mod demo;
+mod doctor;
 mod failure;
 mod import;
 mod migrate;
 mod serve;
 mod tenant;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -33,6 +34,8 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database that DATABASE_OWNER_URL names up to date.
     Migrate(migrate::Migrate),
+    /// Look whether every wall between the tenants is where it should be.
+    Doctor(doctor::Doctor),
     /// Make tenants and members.
     #[command(subcommand)]
     Tenant(tenant::Tenant),
@@ -65,6 +68,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Demo(demo) => demo.run(&state).await,
         Command::Serve(serve) => serve.run(&state).await,
         Command::Migrate(migrate) => migrate.run(&state).await,
+        Command::Doctor(doctor) => doctor.run(&state).await,
         Command::Tenant(tenant) => tenant.run(&state).await,
         Command::Import(import) => import.run(&state).await,
     }
@@ -79,6 +83,17 @@ impl Command {
         }
     }
 }
+
+/// Prints a line. That nobody reads on, as behind `| head`, is no fault.
+pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// As `println!`, which panics when standard output is closed.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::print_line(format_args!($($text)*)) };
+}
+pub(crate) use say;
 
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("formwork: {}", failure::sentence(error));

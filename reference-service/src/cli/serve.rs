@@ -3,13 +3,13 @@
 use std::{future::IntoFuture, net::SocketAddr, path::Path, time::Duration};
 
 use clap::Args;
-use formwork_tenancy::Tenants;
+use formwork_tenancy::{Tenants, doctor::DoctorConfig};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::Failure;
+use super::{Failure, say};
 use crate::{app::App, databases::Databases, router::router, token::Tokens};
 
 /// How long requests may go on after a stop was asked for.
@@ -31,6 +31,9 @@ pub(super) struct Serve {
     /// DATABASE_URL is a pooler in transaction mode.
     #[arg(long, env = "FORMWORK_TRANSACTION_POOLER")]
     transaction_pooler: bool,
+    /// Serve although the doctor finds fault with the database login.
+    #[arg(long)]
+    despite_the_doctor: bool,
 }
 
 impl Serve {
@@ -49,9 +52,28 @@ impl Serve {
             tenants = databases.tenants(builder) => tenants?,
             () = stop.asked() => return Ok(()),
         };
+        self.examine(&tenants).await?;
         let app = App::new(tenants, Tokens::open(&state.join("signing-key.pem"))?)?;
-        println!("formwork listens on http://{}", listener.local_addr()?);
+        say!("formwork listens on http://{}", listener.local_addr()?);
         serve(listener, app, &mut stop).await
+    }
+}
+
+impl Serve {
+    /// A login that can get round row security serves nobody, unless somebody has said so; then loudly.
+    async fn examine(&self, tenants: &Tenants) -> Result<(), Failure> {
+        let report = tenants.doctor_login(&DoctorConfig::new()).await?;
+        if report.is_healthy() {
+            return Ok(());
+        }
+        eprintln!("{report}");
+        if self.despite_the_doctor {
+            tracing::error!("serving although the doctor finds fault with the database login");
+            return Ok(());
+        }
+        Err("the database login is not safe to serve with: do what the remedies above say, or serve with \
+             --despite-the-doctor"
+            .into())
     }
 }
 

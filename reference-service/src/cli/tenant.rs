@@ -5,7 +5,7 @@ use std::{io::BufRead, path::Path};
 use clap::{Args, Subcommand};
 use formwork_tenancy::{Isolation, NewTenant, Tenants};
 
-use super::Failure;
+use super::{Failure, say};
 use crate::{
     app::App,
     databases::Databases,
@@ -87,7 +87,7 @@ impl Create {
         let name = self.name.unwrap_or_else(|| self.slug.clone());
         let new = NewTenant::new(&self.slug, name, self.isolation).currency(self.currency);
         let id = control.provision(&new).await?;
-        println!("tenant `{}` is made: {id}", self.slug);
+        say!("tenant `{}` is made: {id}", self.slug);
         control.close().await;
         Ok(())
     }
@@ -115,7 +115,7 @@ impl AddMember {
             role: self.role,
         };
         let user = members::add(&app, &control, &tenant, &member).await?;
-        println!("`{}` is a member of `{}`: {user}", self.email, self.tenant);
+        say!("`{}` is a member of `{}`: {user}", self.email, self.tenant);
         app.tenants.close().await;
         control.close().await;
         Ok(())

@@ -9,7 +9,7 @@ use axum::{
 };
 use formwork_audit::AuditError;
 use formwork_authz::{CheckError, WriteError};
-use formwork_tenancy::{CommitError, ResolveError, Status, StorageError};
+use formwork_tenancy::{CommitError, InvalidCursor, ResolveError, Status, StorageError};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -308,9 +308,14 @@ impl From<AuditError> for ApiError {
     fn from(error: AuditError) -> Self {
         match error {
             AuditError::Storage(error) => error.into(),
-            AuditError::InvalidCursor { .. } => Self::invalid("cursor", error.to_string()),
             other => Self::internal(other),
         }
+    }
+}
+
+impl From<InvalidCursor> for ApiError {
+    fn from(error: InvalidCursor) -> Self {
+        Self::invalid("cursor", error.to_string())
     }
 }
 

@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod cli;
 mod cli_demo;
+mod cli_doctor;
 mod cli_errors;
 mod cli_outage;
 mod import_kill;

@@ -11,8 +11,15 @@ use crate::kit::{Service, Site};
 /// Platform tables of which the service's login sees its tenant's rows.
 const STREAMS: [&str; 2] = ["outbox", "permission_changes"];
 /// Platform tables on which it has no right at all.
-const CLOSED: [&str; 6] =
-    ["memberships", "migration_ledger", "security_events", "tenant_domains", "tenants", "users"];
+const CLOSED: [&str; 7] = [
+    "memberships",
+    "migration_failures",
+    "migration_ledger",
+    "security_events",
+    "tenant_domains",
+    "tenants",
+    "users",
+];
 /// Functions of the platform that it may call.
 const FUNCTIONS: [&str; 6] = [
     "confirm_tenant",

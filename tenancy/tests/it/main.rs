@@ -7,6 +7,10 @@
 )]
 
 mod cancel;
+mod doctor;
+mod fleet;
+mod fleet_drift;
+mod fleet_failures;
 mod isolation;
 mod local_postgres;
 mod pgbouncer;

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use formwork_tenancy::{Actor, Session, Status, Tenant, Tenants};
 use uuid::Uuid;
 
-use super::Failure;
+use super::{Failure, say};
 use crate::{
     app::App,
     databases::Databases,
@@ -122,34 +122,34 @@ impl Permits {
     fn print_outcome(&self, survey: &Survey, report: &Report, applied: Applied, started: Instant) {
         let counts = survey.counts();
         let seconds = started.elapsed().as_secs_f64();
-        println!(
+        say!(
             "file       {} ({}, mapping `{}`)",
             self.file.display(),
             survey.encoding(),
             survey.mapping().name()
         );
-        println!("rows       {:>9}", counts.rows);
-        println!("refused    {:>9}", counts.refused);
+        say!("rows       {:>9}", counts.rows);
+        say!("refused    {:>9}", counts.refused);
         for (column, reason, count) in report.reasons() {
-            println!("           {count:>9}  {column}: {reason}");
+            say!("           {count:>9}  {column}: {reason}");
         }
-        println!("duplicate  {:>9}  (say the same as an earlier row of their key)", counts.duplicates);
-        println!("updated    {:>9}  (replace an earlier row of their key)", counts.updated);
-        println!("projects   {:>9}  made", applied.created);
-        println!("           {:>9}  changed", applied.updated);
-        println!("           {:>9}  unchanged", applied.unchanged);
+        say!("duplicate  {:>9}  (say the same as an earlier row of their key)", counts.duplicates);
+        say!("updated    {:>9}  (replace an earlier row of their key)", counts.updated);
+        say!("projects   {:>9}  made", applied.created);
+        say!("           {:>9}  changed", applied.updated);
+        say!("           {:>9}  unchanged", applied.unchanged);
         if applied.removed > 0 {
-            println!("           {:>9}  left alone: removed here", applied.removed);
+            say!("           {:>9}  left alone: removed here", applied.removed);
         }
-        println!("time       {seconds:>9.1}  seconds, {:.0} rows a second", counts.rows as f64 / seconds);
+        say!("time       {seconds:>9.1}  seconds, {:.0} rows a second", counts.rows as f64 / seconds);
         if let Some(peak) = peak_memory_mib() {
-            println!("memory     {peak:>9}  MiB at most");
+            say!("memory     {peak:>9}  MiB at most");
         }
         if report.lines() > 0 {
-            println!("report     {} ({} lines)", report.path().display(), report.lines());
+            say!("report     {} ({} lines)", report.path().display(), report.lines());
         }
         if !applied.wrote() {
-            println!("nothing was written: every row is in tenant `{}` already", self.tenant);
+            say!("nothing was written: every row is in tenant `{}` already", self.tenant);
         }
     }
 }

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use formwork_audit::{Filter, StoredEvent, Target};
+use formwork_tenancy::Cursor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -97,7 +98,7 @@ impl From<StoredEvent> for EventView {
 
 async fn list(caller: Caller, Query(asked): Query<Asked>) -> Result<Json<Listed<EventView>>, ApiError> {
     let limit = limit(asked.limit)?;
-    let after = asked.cursor.as_deref().map(str::parse).transpose()?;
+    let after = asked.cursor.as_deref().map(str::parse::<Cursor>).transpose()?;
     let filter = Filter {
         action: asked.action,
         actor: asked.actor.as_deref().map(|text| pair("filter[actor]", text)).transpose()?,

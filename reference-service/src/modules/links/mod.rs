@@ -6,7 +6,7 @@ use formwork_authz::Object;
 use formwork_entity_links::{
     Direction, End, EntityResolver, Link, LinkError, LinkType, LinkTypes, Linked, StoredLink,
 };
-use formwork_tenancy::{StorageError, TenantTx};
+use formwork_tenancy::{Cursor, StorageError, TenantTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -214,7 +214,7 @@ async fn linked(
             },
         )?),
     };
-    let after = paging.cursor.as_deref().map(str::parse).transpose()?;
+    let after = paging.cursor.as_deref().map(str::parse::<Cursor>).transpose()?;
     let mut work = caller.begin_read().await?;
     work.authorize(&Object::new(entity.kind, id)).await?;
     let links = work.app().links.clone();
@@ -235,7 +235,6 @@ impl From<LinkError> for ApiError {
                 Self::invalid("/relationship", error.to_string())
             }
             LinkError::Itself { .. } => Self::invalid("/target", error.to_string()),
-            LinkError::InvalidCursor { .. } => Self::invalid("cursor", error.to_string()),
             LinkError::Check(error) => error.into(),
             LinkError::Audit(error) => error.into(),
             LinkError::Storage(error) => error.into(),

@@ -6,6 +6,7 @@ use formwork_audit::{AuditError, Event};
 use formwork_authz::{Relationship, RequireError, WriteError};
 use formwork_tenancy::{Evidence, StorageError, TenantTx};
 use serde_json::json;
+use sqlx::{Arguments, error::BoxDynError, postgres::PgArguments};
 use uuid::Uuid;
 
 use super::{object, organization, relationships};
@@ -137,8 +138,7 @@ async fn create(
     let tenant = tx.tenant_id();
     let actor = tx.session().actor().clone();
     let grant = app.authz.require(tx, &actor, "create_project", &organization(tenant)).await?;
-    let columns = Columns::of(rows);
-    sqlx::query(
+    sqlx::query_with(
         "insert into projects (id, number, name, address, description, contractor, owner, stage, status, applied_on,
                                issued_on, completed_on, valuation, currency, origin_id, origin_hash, origin,
                                created_by, updated_by)
@@ -146,23 +146,8 @@ async fn create(
            from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                        $9::text[], $10::date[], $11::date[], $12::date[], $13::numeric[], $14::text[], $15::text[],
                        $16::bytea[]) as r",
+        Columns::of(rows).arguments()?,
     )
-    .bind(columns.ids)
-    .bind(columns.numbers)
-    .bind(columns.names)
-    .bind(columns.addresses)
-    .bind(columns.descriptions)
-    .bind(columns.contractors)
-    .bind(columns.owners)
-    .bind(columns.stages)
-    .bind(columns.statuses)
-    .bind(columns.applied_on)
-    .bind(columns.issued_on)
-    .bind(columns.completed_on)
-    .bind(columns.valuations)
-    .bind(columns.currencies)
-    .bind(columns.keys)
-    .bind(columns.hashes)
     .bind(origin)
     .bind(actor.to_string())
     .execute(&mut **tx)
@@ -189,8 +174,7 @@ async fn update(app: &App, tx: &mut TenantTx, rows: &[(Uuid, &PermitRow)]) -> Re
             Err(error) => return Err(error.into()),
         }
     }
-    let columns = Columns::of(rows);
-    let changed: Vec<Uuid> = sqlx::query_scalar(
+    let changed: Vec<Uuid> = sqlx::query_scalar_with(
         "update projects p
             set number = r.number, name = r.name, address = r.address, description = r.description,
                 contractor = r.contractor, owner = r.owner, stage = r.stage, status = r.status,
@@ -204,23 +188,8 @@ async fn update(app: &App, tx: &mut TenantTx, rows: &[(Uuid, &PermitRow)]) -> Re
                       issued_on, completed_on, valuation, currency, key, hash)
           where p.id = r.id and p.deleted_at is null
       returning p.id",
+        Columns::of(rows).arguments()?,
     )
-    .bind(columns.ids)
-    .bind(columns.numbers)
-    .bind(columns.names)
-    .bind(columns.addresses)
-    .bind(columns.descriptions)
-    .bind(columns.contractors)
-    .bind(columns.owners)
-    .bind(columns.stages)
-    .bind(columns.statuses)
-    .bind(columns.applied_on)
-    .bind(columns.issued_on)
-    .bind(columns.completed_on)
-    .bind(columns.valuations)
-    .bind(columns.currencies)
-    .bind(columns.keys)
-    .bind(columns.hashes)
     .bind(actor.to_string())
     .fetch_all(&mut **tx)
     .await?;
@@ -283,5 +252,31 @@ impl<'a> Columns<'a> {
             keys: all().map(|row| row.key.as_str()).collect(),
             hashes: all().map(|row| row.content_hash.as_slice()).collect(),
         }
+    }
+
+    /// As the parameters `$1` to `$16`, in the order of the fields.
+    fn arguments(self) -> Result<PgArguments, sqlx::Error> {
+        self.encoded().map_err(sqlx::Error::Encode)
+    }
+
+    fn encoded(self) -> Result<PgArguments, BoxDynError> {
+        let mut arguments = PgArguments::default();
+        arguments.add(self.ids)?;
+        arguments.add(self.numbers)?;
+        arguments.add(self.names)?;
+        arguments.add(self.addresses)?;
+        arguments.add(self.descriptions)?;
+        arguments.add(self.contractors)?;
+        arguments.add(self.owners)?;
+        arguments.add(self.stages)?;
+        arguments.add(self.statuses)?;
+        arguments.add(self.applied_on)?;
+        arguments.add(self.issued_on)?;
+        arguments.add(self.completed_on)?;
+        arguments.add(self.valuations)?;
+        arguments.add(self.currencies)?;
+        arguments.add(self.keys)?;
+        arguments.add(self.hashes)?;
+        Ok(arguments)
     }
 }

@@ -1,0 +1,110 @@
+//! What the doctor takes for granted: names of logins, and what was allowed on purpose.
+
+/// Definer functions of our own migrations: each takes an exact key, so that no session can list tenants.
+const DEFINERS: [&str; 5] = [
+    "platform.tenant_by_slug(text)",
+    "platform.tenant_by_id(uuid)",
+    "platform.tenant_by_domain(text)",
+    "platform.member_by_email(uuid, text)",
+    "platform.record_security_event(text, uuid, jsonb)",
+];
+
+/// Triggers that must fire for replication roles too: the logs that others rest on.
+const ALWAYS_TRIGGERS: [&str; 5] = [
+    "permission_tuples.log_insert",
+    "permission_tuples.log_update",
+    "permission_tuples.log_delete",
+    "permission_tuples.refuse_truncate",
+    "audit_events.append_only",
+];
+
+/// The tables of `platform` in which tenants' rows stand together, under row security.
+const STREAMS: [&str; 2] = ["platform.outbox", "platform.permission_changes"];
+
+/// What a database is held against. The default fits one that has only our own migrations.
+///
+/// ```
+/// use formwork_tenancy::doctor::DoctorConfig;
+///
+/// let config = DoctorConfig::new()
+///     .app_role("acme_app")
+///     .global_table("currencies")
+///     .definer("platform.invitation_by_key(text)");
+/// # drop(config);
+/// ```
+#[derive(Debug, Clone)]
+pub struct DoctorConfig {
+    pub(super) app_role: String,
+    pub(super) relay_role: String,
+    pub(super) streams: Vec<String>,
+    pub(super) global_tables: Vec<String>,
+    pub(super) definers: Vec<String>,
+    pub(super) always_triggers: Vec<String>,
+}
+
+impl Default for DoctorConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DoctorConfig {
+    /// Logins `formwork_app` and `formwork_relay`, and what our own migrations make.
+    pub fn new() -> Self {
+        Self {
+            app_role: "formwork_app".to_owned(),
+            relay_role: "formwork_relay".to_owned(),
+            streams: STREAMS.map(str::to_owned).to_vec(),
+            global_tables: Vec::new(),
+            definers: DEFINERS.map(str::to_owned).to_vec(),
+            always_triggers: ALWAYS_TRIGGERS.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// The login of the service.
+    #[must_use]
+    pub fn app_role(mut self, name: impl Into<String>) -> Self {
+        self.app_role = name.into();
+        self
+    }
+
+    /// The login that follows the streams.
+    #[must_use]
+    pub fn relay_role(mut self, name: impl Into<String>) -> Self {
+        self.relay_role = name.into();
+        self
+    }
+
+    /// One more stream, as `platform.name`: the service may use it, under the policy of a tenant's table.
+    #[must_use]
+    pub fn stream(mut self, table: impl Into<String>) -> Self {
+        self.streams.push(table.into());
+        self
+    }
+
+    /// A table that belongs to no tenant: `name` in any home, or `schema.name`. Nothing walls its rows off.
+    #[must_use]
+    pub fn global_table(mut self, table: impl Into<String>) -> Self {
+        self.global_tables.push(table.into());
+        self
+    }
+
+    /// A definer function that was read and found safe, as `schema.name(types)`, or `name(types)` in any home.
+    #[must_use]
+    pub fn definer(mut self, signature: impl Into<String>) -> Self {
+        self.definers.push(signature.into());
+        self
+    }
+
+    /// A trigger that every home with this table must have, enabled ALWAYS: `table.trigger`.
+    #[must_use]
+    pub fn always_trigger(mut self, trigger: impl Into<String>) -> Self {
+        self.always_triggers.push(trigger.into());
+        self
+    }
+
+    /// The definer functions that are known.
+    pub fn known_definers(&self) -> &[String] {
+        &self.definers
+    }
+}

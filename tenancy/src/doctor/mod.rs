@@ -1,0 +1,126 @@
+//! The doctor: is every wall between the tenants of this database where it should be?
+//!
+//! What a migration, a grant or a restored backup can break without a word is looked for in the catalogue:
+//! [`ControlPlane::doctor`] asks as the owner and reads everything, [`Tenants::doctor_login`] asks as the
+//! service and looks at its login alone. Every mistake comes with a stable code, the object, what is wrong, a
+//! remedy, and SQL where no decision is left. Run it in CI and before a service starts.
+//!
+//! ```no_run
+//! # async fn example(control: formwork_tenancy::ControlPlane) -> Result<(), Box<dyn std::error::Error>> {
+//! use formwork_tenancy::doctor::DoctorConfig;
+//!
+//! let report = control.doctor(&DoctorConfig::new().global_table("currencies")).await?;
+//! println!("{report}");
+//! if !report.is_healthy() {
+//!     std::process::exit(1);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! It takes some twenty round trips for any number of tables and homes, and locks nothing that others use. It has
+//! to write on a primary: how this server prints our policy is tried on a table that is rolled back.
+//!
+//! # What it cannot see
+//!
+//! What a definer function does inside, which is why each one must be named; whether a trigger's function still
+//! does what it did; roles other than the service's and the relay's; a pooler between the service and the server.
+
+mod check;
+mod config;
+mod functions;
+mod grants;
+mod homes;
+mod keys;
+mod logins;
+mod policies;
+mod probe;
+mod relations;
+mod report;
+mod server;
+mod tables;
+mod triggers;
+
+pub use check::{Rule, Severity};
+pub use config::DoctorConfig;
+pub use report::{Finding, Report};
+
+use check::{Check, Questions};
+use probe::Expected;
+use sqlx::Connection;
+
+use crate::{ControlPlane, StorageError, Tenants, TxOptions};
+
+const CHECKS: &[Check] = &[
+    logins::CHECK,
+    grants::CHECK,
+    tables::CHECK,
+    policies::CHECK,
+    keys::CHECK,
+    relations::CHECK,
+    functions::CHECK,
+    triggers::CHECK,
+    homes::CHECK,
+];
+
+const NOT_MIGRATED: Rule = Rule::error("not-migrated", "run the migrations, then the doctor again");
+
+/// Everything that is looked for.
+pub fn rules() -> impl Iterator<Item = Rule> {
+    CHECKS.iter().flat_map(|check| check.rules).chain(server::RULES).chain([&NOT_MIGRATED]).copied()
+}
+
+impl ControlPlane {
+    /// Looks for everything in [`rules`].
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, is a standby, or the login may not create a table in `platform`.
+    #[expect(clippy::disallowed_methods, reason = "the owner's connections are tenancy's too")]
+    pub async fn doctor(&self, config: &DoctorConfig) -> Result<Report, StorageError> {
+        let mut conn = self.pool.acquire().await?;
+        let migrated: bool = sqlx::query_scalar("select to_regclass('platform.tenants') is not null")
+            .persistent(false)
+            .fetch_one(&mut *conn)
+            .await?;
+        let expected = if migrated { Expected::read(&mut conn).await? } else { Expected::default() };
+        let questions = Questions { config, app_role: &config.app_role, expected: &expected };
+        let mut tx = conn.begin().await?;
+        // One snapshot for all questions; names are printed in full; a plan is used once and not worth compiling.
+        sqlx::raw_sql(
+            "set transaction isolation level repeatable read, read only;
+             set local search_path = pg_catalog; set local jit = off",
+        )
+        .execute(&mut *tx)
+        .await?;
+        let mut findings = Vec::new();
+        for check in if migrated { CHECKS } else { &[logins::CHECK] } {
+            findings.extend(check.findings(questions.ask(check).fetch_all(&mut *tx).await?));
+        }
+        if migrated {
+            findings.extend(server::examine(&mut tx).await?);
+        } else {
+            let problem = "the database has no registry of tenants".to_owned();
+            findings.push(Finding::new(NOT_MIGRATED, "schema platform".to_owned(), problem, None));
+        }
+        tx.rollback().await?;
+        Ok(Report::new(findings))
+    }
+}
+
+impl Tenants {
+    /// Looks at the login that this handle is connected with, and at the relay's: what they are, what they may
+    /// become, what they may do to the database, and whether a tenant is set where none has been begun.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn doctor_login(&self, config: &DoctorConfig) -> Result<Report, StorageError> {
+        let mut conn = self.begin_outside(TxOptions::new().read_only()).await?;
+        let login: String =
+            sqlx::query_scalar("select current_user::text").persistent(false).fetch_one(&mut conn).await?;
+        let questions = Questions { config, app_role: &login, expected: &Expected::default() };
+        let rows = questions.ask(&logins::CHECK).fetch_all(&mut conn).await?;
+        conn.rollback().await?;
+        Ok(Report::new(logins::CHECK.findings(rows).collect()))
+    }
+}
