@@ -61,12 +61,13 @@ fn check(criterion: &mut Criterion) {
     let graph = Graph::load(Schema::parse(SCHEMA).unwrap(), relationships);
     println!("{count} relationships, {:.1} bytes each", graph.memory_bytes() as f64 / count as f64);
     let mut group = criterion.benchmark_group("check");
-    let document = 600_005 % DOCUMENTS;
+    // Its folder is the sixth of its tree, whose first one team 0 may view; team 3 is in it through two others.
+    let document = 5;
     let questions = [
-        ("direct_hit", document * 7 % USERS, Decision::Allowed),
-        // The document's folder lies five below the one that a team may view, of which this user is a member.
-        ("folder_depth=6", FOLDERS, Decision::Denied),
-        ("full_miss", USERS + 1, Decision::Denied),
+        ("direct_hit", document * 7, Decision::Allowed),
+        ("folder_depth=6", TEAMS, Decision::Allowed),
+        ("folder_depth=6_groups=4", TEAMS + 3, Decision::Allowed),
+        ("full_miss", TEAMS / 2 + 1, Decision::Denied),
     ];
     for (name, user, expected) in questions {
         let (user, object) = (Subject::new("user", user), Object::new("document", document));
