@@ -113,6 +113,15 @@ impl From<sqlx::Error> for ControlError {
     }
 }
 
+/// A person's identity, and whether it was made just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct EnsuredUser {
+    /// The identity.
+    pub id: Uuid,
+    /// Was it made just now?
+    pub is_new: bool,
+}
+
 impl ControlPlane {
     /// Connects as the owner, by URL. `sets` in the order of their dependencies.
     ///
@@ -157,7 +166,8 @@ impl ControlPlane {
         Fleet::new(self.pool.clone(), &self.sets)
     }
 
-    /// Makes a person's identity, global to the platform; answers the one that has the address already.
+    /// Makes a person's identity, global to the platform; or answers the one that has the address already, which
+    /// keeps its name and its password.
     ///
     /// # Errors
     ///
@@ -167,12 +177,13 @@ impl ControlPlane {
         email: &str,
         display_name: &str,
         password_hash: Option<&str>,
-    ) -> Result<Uuid, StorageError> {
-        Ok(sqlx::query_scalar(
+    ) -> Result<EnsuredUser, StorageError> {
+        Ok(sqlx::query_as(
             "with made as (
                insert into platform.users (id, email, display_name, password_hash)
                values ($1, lower($2), $3, $4) on conflict (email) do nothing returning id)
-             select id from made union all select id from platform.users where email = lower($2) limit 1",
+             select id, true as is_new from made
+             union all select id, false from platform.users where email = lower($2) limit 1",
         )
         .bind(Uuid::now_v7())
         .bind(email)

@@ -54,7 +54,7 @@ pub mod local_postgres;
 pub mod testing;
 
 pub use conn::TenantConn;
-pub use control_plane::{ControlError, ControlPlane, NewTenant};
+pub use control_plane::{ControlError, ControlPlane, EnsuredUser, NewTenant};
 pub use cursor::{Cursor, InvalidCursor};
 pub use entity::Entity;
 pub use error::{CommitError, ConnectError, ResolveError, StorageError};

@@ -64,8 +64,10 @@ impl TenantTx {
     }
 
     /// The connection without its guard. Whoever ends the transaction or sets the tenant on it breaks
-    /// the isolation; [`commit`](Self::commit) notices and fails.
+    /// the isolation; [`commit`](Self::commit) notices and fails. What is answered on it cannot be watched, so
+    /// the transaction's connection is closed when it is dropped right after this.
     pub fn raw_connection_unguarded(&mut self) -> &mut PgConnection {
+        self.conn.owe_answer();
         self.conn.raw()
     }
 

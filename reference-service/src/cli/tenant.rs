@@ -114,8 +114,16 @@ impl AddMember {
             password: password.as_deref(),
             role: self.role,
         };
-        let user = members::add(&app, &control, &tenant, &member).await?;
-        say!("`{}` is a member of `{}`: {user}", self.email, self.tenant);
+        let added = members::add(&app, &control, &tenant, &member).await?;
+        let (email, tenant) = (&self.email, &self.tenant);
+        if !added.is_new_member {
+            say!("`{email}` is a member of `{tenant}` already: role and password stay as they are");
+        } else {
+            say!("`{email}` is a member of `{tenant}`: {}", added.user);
+            if password.is_some() && !added.is_new_user {
+                say!("they are known from another tenant and keep the password that they have");
+            }
+        }
         app.tenants.close().await;
         control.close().await;
         Ok(())

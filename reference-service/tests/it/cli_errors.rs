@@ -350,3 +350,21 @@ fn a_second_demo_beside_the_first() {
     }
     assert!(!home.has_postgres());
 }
+
+/// What is not done is said: nobody believes in a password or a role that was not set.
+#[tokio::test]
+async fn a_member_that_is_known_keeps_role_and_password() {
+    let named = Named::new().await;
+    named.tenant("acme", Isolation::Shared);
+    named.tenant("bolt", Isolation::Schema);
+    let add = |tenant, role| {
+        let words = ["tenant", "add-member", tenant, "ada@x.example", "--role", role, "--password-stdin"];
+        let mut command = named.formwork(&words);
+        command.stdin(std::fs::File::open(named.home.write("password", "long enough\n")).unwrap());
+        Done::of(&mut command).ok().out
+    };
+    assert!(add("acme", "member").starts_with("`ada@x.example` is a member of `acme`: "));
+    let again = "`ada@x.example` is a member of `acme` already: role and password stay as they are\n";
+    assert_eq!(add("acme", "owner"), again);
+    assert!(add("bolt", "owner").ends_with("and keep the password that they have\n"));
+}

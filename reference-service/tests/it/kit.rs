@@ -148,7 +148,7 @@ impl Site {
         let new = NewMember { email: &email, name, password: Some(PASSWORD), role };
         let id =
             members::add(&self.service.app, self.service.db.control(), &self.tenant, &new).await.unwrap();
-        self.signed_in(id, &email).await
+        self.signed_in(id.user, &email).await
     }
 
     /// A person who may sign in but has no role.
@@ -156,7 +156,7 @@ impl Site {
         let email = format!("{name}@example.com");
         let hash = formwork_service::password::Passwords::hash(PASSWORD).unwrap();
         let control = self.service.db.control();
-        let id = control.ensure_user(&email, name, Some(&hash)).await.unwrap();
+        let id = control.ensure_user(&email, name, Some(&hash)).await.unwrap().id;
         control.index_membership(self.tenant.id(), id).await.unwrap();
         self.signed_in(id, &email).await
     }

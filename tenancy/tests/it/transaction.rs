@@ -124,3 +124,19 @@ async fn events_leave_with_the_data_or_not_at_all() {
         assert!(error.to_string().contains("permission denied"), "{error}");
     }
 }
+
+/// What was asked on the connection itself may still be on its way: the pool does not see it again.
+#[tokio::test]
+async fn a_connection_that_was_handed_out_raw_is_not_reused_unanswered() {
+    let db = database().await;
+    let a = db.tenant("a", Isolation::Shared).await;
+    let tenants = db.connect(formwork_tenancy::Tenants::builder().max_connections(1)).await;
+    let session = db.session(&a, Actor::system("test"));
+    let server = "select pg_backend_pid()";
+    let mut tx = tenants.begin(&session).await.unwrap();
+    let before: i32 = sqlx::query_scalar(server).fetch_one(tx.raw_connection_unguarded()).await.unwrap();
+    drop(tx);
+    let mut tx = tenants.begin(&session).await.unwrap();
+    let after: i32 = sqlx::query_scalar(server).fetch_one(&mut *tx).await.unwrap();
+    assert_ne!(before, after);
+}

@@ -2,7 +2,7 @@
 
 use formwork_audit::Event;
 use formwork_authz::{Object, Relationship};
-use formwork_tenancy::{Actor, ControlPlane, Session, Tenant, TenantId, TenantTx};
+use formwork_tenancy::{Actor, ControlPlane, EnsuredUser, Session, Tenant, TenantId, TenantTx};
 use uuid::Uuid;
 
 use super::Module;
@@ -75,7 +75,18 @@ pub fn organization(tenant: TenantId) -> Object {
     Object::new("organization", tenant)
 }
 
-/// Makes a person a member; answers their identity. Done twice, it changes nothing.
+/// What came of making a person a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// Their identity.
+    pub user: Uuid,
+    /// Did they become a member just now? Otherwise they keep their role.
+    pub is_new_member: bool,
+    /// Was their identity made just now? Otherwise they keep their name and password.
+    pub is_new_user: bool,
+}
+
+/// Makes a person a member. Done twice, it changes nothing.
 ///
 /// # Errors
 ///
@@ -85,7 +96,7 @@ pub async fn add(
     control: &ControlPlane,
     tenant: &Tenant,
     member: &NewMember<'_>,
-) -> Result<Uuid, MemberError> {
+) -> Result<Added, MemberError> {
     add_steps(app, control, tenant, member).await.map_err(|source| MemberError {
         email: member.email.to_owned(),
         tenant: tenant.slug().to_owned(),
@@ -98,9 +109,10 @@ async fn add_steps(
     control: &ControlPlane,
     tenant: &Tenant,
     member: &NewMember<'_>,
-) -> Result<Uuid, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Added, Box<dyn std::error::Error + Send + Sync>> {
     let hash = member.password.map(Passwords::hash).transpose()?;
-    let user = control.ensure_user(member.email, member.name, hash.as_deref()).await?;
+    let EnsuredUser { id: user, is_new: is_new_user } =
+        control.ensure_user(member.email, member.name, hash.as_deref()).await?;
     control.index_membership(tenant.id(), user).await?;
     let session = Session::new(tenant, Actor::system("provisioning"));
     let mut tx = app.tenants.begin(&session).await?;
@@ -114,7 +126,8 @@ async fn add_steps(
     .bind(member.role.as_str())
     .execute(&mut *tx)
     .await?;
-    if inserted.rows_affected() > 0 {
+    let is_new_member = inserted.rows_affected() > 0;
+    if is_new_member {
         let organization = organization(tenant.id());
         let role = Relationship::new(organization.clone(), member.role.as_str(), &Actor::user(user));
         app.authz.touch(&mut tx, &role).await?;
@@ -124,7 +137,7 @@ async fn add_steps(
         app.audit.record(&mut tx, event).await?;
     }
     tx.commit().await?;
-    Ok(user)
+    Ok(Added { user, is_new_member, is_new_user })
 }
 
 /// A member, as the tenant knows them.
