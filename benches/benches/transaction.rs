@@ -8,7 +8,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use formwork_migrations::TENANCY;
 use formwork_tenancy::{Actor, Isolation, Session, local_postgres::LocalRole, testing::TestDatabase};
-use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, postgres::PgPoolOptions};
 
 fn transaction(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -27,6 +27,18 @@ fn transaction(criterion: &mut Criterion) {
             let one: i32 = sqlx::query_scalar("select 1").fetch_one(&mut *tx).await.unwrap();
             tx.commit().await.unwrap();
             one
+        });
+    });
+    // What the pool costs, and what the guard does: the same without any pool.
+    let mut held = runtime.block_on(pool.acquire()).unwrap();
+    group.bench_function("bare, connection held", |bencher| {
+        bencher.iter(|| {
+            runtime.block_on(async {
+                let mut tx = held.begin().await.unwrap();
+                let one: i32 = sqlx::query_scalar("select 1").fetch_one(&mut *tx).await.unwrap();
+                tx.commit().await.unwrap();
+                one
+            })
         });
     });
     group.bench_function("tenant", |bencher| {

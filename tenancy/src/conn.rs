@@ -1,52 +1,55 @@
-//! The connection under a transaction, and the two things that sqlx leaves to us.
+//! The connection under a transaction, and the things that sqlx leaves to us.
 //!
 //! **A connection is reused only when its last answer has been read.** In sqlx 0.8.4 to 0.9.0 a future
 //! that is dropped while BEGIN is on its way leaves the connection inside an open transaction, with the
 //! tenant's `SET LOCAL` in force, and the pool hands it to the next caller (sqlx issues #4385, #4393).
 //! So whoever waits for an answer first notes that one is owed; dropped in that state, the connection
-//! is closed. Dropped between two statements, a ROLLBACK is queued before the pool sees it.
+//! is closed. Dropped between two statements, it is rolled back before the pool sees it again.
+//!
+//! **sqlx does not know of the transaction.** It would count it, and lower the count only by another round
+//! trip or by a ROLLBACK that has nothing to roll back. BEGIN and COMMIT are raw messages.
 //!
 //! **Behind a transaction pooler no statement may be prepared by name**, so the executor can strip
 //! persistence from whatever it is given.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use futures::{StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use sqlx::{
-    AssertSqlSafe, Connection, Database, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr,
-    SqlStr,
+    AssertSqlSafe, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr,
     error::BoxDynError,
-    pool::PoolConnection,
     postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
-use sqlx_core::transaction::TransactionManager;
+use tokio::runtime::Handle;
+
+use crate::warm::{Leased, Warm};
 
 /// What executes a transaction's statements: `&mut TenantConn` is an [`Executor`].
 ///
 /// Transaction control and session settings are refused here, since they belong to
 /// [`TenantTx`](crate::TenantTx).
 pub struct TenantConn {
-    conn: PoolConnection<Postgres>,
+    /// INVARIANT: there until `self` is dropped.
+    conn: Option<Leased>,
+    home: Arc<Warm>,
     /// INVARIANT: true from before anything is sent until its whole answer has been read.
     answer_owed: bool,
-    /// INVARIANT: true exactly while sqlx counts a transaction on `conn`.
+    /// INVARIANT: true exactly while a transaction is open on `conn`.
     open: bool,
     prepared: bool,
 }
 
 impl TenantConn {
     /// Sends `text`, which must begin a transaction.
-    #[expect(clippy::disallowed_methods, reason = "the one place that begins transactions")]
     pub(crate) async fn begin(
-        conn: PoolConnection<Postgres>,
+        home: &Arc<Warm>,
+        conn: Leased,
         text: String,
         prepared: bool,
     ) -> Result<Self, sqlx::Error> {
-        let mut this = Self { conn, answer_owed: true, open: false, prepared };
-        let begin = AssertSqlSafe(text);
-        let transaction = this.conn.begin_with(begin).await?;
-        // Its depth stays counted on the connection; its borrow ends here.
-        std::mem::forget(transaction);
+        let home = Arc::clone(home);
+        let mut this = Self { conn: Some(conn), home, answer_owed: true, open: false, prepared };
+        this.raw().execute(sqlx::raw_sql(AssertSqlSafe(text))).await?;
         this.open = true;
         this.answer_owed = false;
         Ok(this)
@@ -54,15 +57,12 @@ impl TenantConn {
 
     /// Commits in one message, and takes the state after it. See [`CommitAnswer`].
     pub(crate) async fn commit(&mut self, confirm: String) -> CommitAnswer {
-        // The last BEGIN keeps the server in step with sqlx's own count of transactions, which only
-        // a ROLLBACK can lower without an answer to wait for.
         let text = format!(
-            "{confirm}; commit; \
-             select pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text; begin"
+            "{confirm}; commit; select pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text"
         );
         self.answer_owed = true;
         let mut answer = CommitAnswer { completed: 0, rows: Vec::new(), error: None };
-        let mut steps = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(&mut *self.conn);
+        let mut steps = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(self.raw());
         while let Some(step) = steps.next().await {
             match step {
                 Ok(Either::Left(_)) => answer.completed += 1,
@@ -75,17 +75,14 @@ impl TenantConn {
         }
         drop(steps);
         self.answer_owed = answer.error.as_ref().is_some_and(leaves_answer_owed);
-        if answer.error.is_none() {
-            Manager::start_rollback(&mut self.conn);
-            self.open = false;
-        }
+        self.open = answer.completed < 2;
         answer
     }
 
     /// Rolls back and waits for the answer.
     pub(crate) async fn rollback(mut self) -> Result<(), sqlx::Error> {
         self.answer_owed = true;
-        Manager::rollback(&mut self.conn).await?;
+        self.raw().execute(sqlx::raw_sql("rollback")).await?;
         self.open = false;
         self.answer_owed = false;
         Ok(())
@@ -93,7 +90,7 @@ impl TenantConn {
 
     /// The connection itself, for what no statement can do, such as COPY.
     pub(crate) fn raw(&mut self) -> &mut PgConnection {
-        &mut self.conn
+        raw(&mut self.conn)
     }
 
     /// Says that something is about to be sent.
@@ -111,6 +108,11 @@ impl TenantConn {
     }
 }
 
+#[expect(clippy::expect_used, reason = "only `drop` takes it")]
+fn raw(conn: &mut Option<Leased>) -> &mut PgConnection {
+    &mut conn.as_mut().expect("a connection that has not been dropped").conn
+}
+
 /// How far the message that commits came.
 pub(crate) struct CommitAnswer {
     /// Statements that completed: one, the confirmation; two, the commit; three, the state after it.
@@ -126,14 +128,21 @@ fn leaves_answer_owed(error: &sqlx::Error) -> bool {
     !matches!(error, sqlx::Error::Database(_))
 }
 
-type Manager = <Postgres as Database>::TransactionManager;
-
 impl Drop for TenantConn {
     fn drop(&mut self) {
+        let Some(mut conn) = self.conn.take() else { return };
         if self.answer_owed {
-            self.conn.close_on_drop();
-        } else if self.open {
-            Manager::start_rollback(&mut self.conn);
+            conn.conn.close_on_drop();
+        } else if !self.open {
+            self.home.give_back(conn);
+        } else if let Ok(runtime) = Handle::try_current() {
+            // From here on an answer is owed: a runtime that ends before it has come closes the connection.
+            let home = Arc::clone(&self.home);
+            let left =
+                Self { conn: Some(conn), home, answer_owed: true, open: true, prepared: self.prepared };
+            drop(runtime.spawn(left.rollback()));
+        } else {
+            drop(conn.conn.detach());
         }
     }
 }
@@ -156,9 +165,9 @@ impl<'c> Executor<'c> for &'c mut TenantConn {
         E: 'q + Execute<'q, Postgres>,
     {
         let query = self.guarded(query);
+        self.answer_owed = true;
         let TenantConn { conn, answer_owed, .. } = self;
-        *answer_owed = true;
-        let answer = Executor::fetch_many(&mut **conn, query);
+        let answer = Executor::fetch_many(raw(conn), query);
         stream::unfold((answer, answer_owed), |(mut answer, answer_owed)| async move {
             let step = answer.next().await;
             match &step {
@@ -179,7 +188,7 @@ impl<'c> Executor<'c> for &'c mut TenantConn {
         let query = self.guarded(query);
         Box::pin(async move {
             self.answer_owed = true;
-            let row = Executor::fetch_optional(&mut *self.conn, query).await;
+            let row = Executor::fetch_optional(self.raw(), query).await;
             self.answer_owed = row.as_ref().err().is_some_and(leaves_answer_owed);
             row
         })
@@ -195,7 +204,7 @@ impl<'c> Executor<'c> for &'c mut TenantConn {
     {
         Box::pin(async move {
             self.answer_owed = true;
-            let statement = Executor::prepare_with(&mut *self.conn, sql, parameters).await;
+            let statement = Executor::prepare_with(self.raw(), sql, parameters).await;
             self.answer_owed = statement.as_ref().err().is_some_and(leaves_answer_owed);
             statement
         })

@@ -45,6 +45,7 @@ mod tenant;
 mod tenants;
 mod token;
 mod tx;
+mod warm;
 
 pub mod doctor;
 pub mod fleet;

@@ -1,15 +1,15 @@
 //! The handle that a service holds: one pool, the registry, resolution, and `begin`.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, PgPool,
+    AssertSqlSafe,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 use crate::{
     ConnectError, Session, StorageError, TenantTx, TxOptions, conn::TenantConn, registry::Registry,
-    tx::settings,
+    tx::settings, warm::Warm,
 };
 
 /// The tenants of one database, seen by a login that row security holds. Cheap to clone.
@@ -29,9 +29,9 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Tenants {
-    pool: PgPool,
+    connections: Arc<Warm>,
     registry: Registry,
-    base_domains: std::sync::Arc<[String]>,
+    base_domains: Arc<[String]>,
     max_connections: u32,
     prepared: bool,
 }
@@ -118,13 +118,16 @@ impl Tenants {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.connections.turn_off();
+        self.connections.pool().close().await;
     }
 
-    /// The pool, on which anybody could run anything: for tests that look for what was left behind.
+    /// The pool, on which anybody could run anything: for tests that look for what was left behind. From then on
+    /// every connection goes back to it at once.
     #[cfg(feature = "testing")]
-    pub fn pool_unguarded(&self) -> &PgPool {
-        &self.pool
+    pub fn pool_unguarded(&self) -> &sqlx::PgPool {
+        self.connections.turn_off();
+        self.connections.pool()
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -142,13 +145,12 @@ impl Tenants {
 
     /// Connections are not tested before use, which would cost a round trip each time: one that turns
     /// out dead when the transaction is begun is closed, and the next one tried. Nothing has run yet.
-    #[expect(clippy::disallowed_methods, reason = "the one place that takes connections")]
     async fn connection(&self, options: TxOptions, settings: String) -> Result<TenantConn, StorageError> {
         let text = options.begin_text() + &settings;
         let mut spare = self.max_connections;
         loop {
-            let conn = self.pool.acquire().await?;
-            match TenantConn::begin(conn, text.clone(), self.prepared).await {
+            let conn = self.connections.take().await?;
+            match TenantConn::begin(&self.connections, conn, text.clone(), self.prepared).await {
                 Ok(conn) => return Ok(conn),
                 Err(error) => {
                     let error = StorageError::from(error);
@@ -214,7 +216,7 @@ impl TenantsBuilder {
             .test_before_acquire(false)
             .connect_lazy_with(options.application_name("formwork"));
         let tenants = Tenants {
-            pool,
+            connections: Warm::new(pool),
             registry: Registry::new(),
             base_domains: self.base_domains.into(),
             max_connections: self.max_connections,

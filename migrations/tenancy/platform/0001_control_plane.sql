@@ -123,17 +123,18 @@ begin atomic
 end;
 
 -- Asked in the message that commits: fails when the transaction's tenant is not the one it was begun
--- for, and in a transaction that has already failed, where a bare COMMIT would silently roll back.
-create function platform.confirm_tenant(p_tenant uuid) returns text
-language plpgsql stable set search_path = pg_catalog, pg_temp
+-- for, and in a transaction that has already failed, where a bare COMMIT would silently roll back. A
+-- search_path of its own would be set and put back each time; every name is qualified instead.
+create function platform.confirm_tenant(p_tenant text) returns text
+language plpgsql stable
 as $$
 begin
-  if nullif(current_setting('app.current_tenant', true), '')::uuid is distinct from p_tenant then
-    raise exception 'the tenant of this transaction was changed'
-      using errcode = 'insufficient_privilege',
-            hint = 'one transaction serves one tenant: begin another one';
+  if p_tenant operator(pg_catalog.=) pg_catalog.current_setting('app.current_tenant', true) then
+    return pg_catalog.pg_current_xact_id_if_assigned();
   end if;
-  return pg_current_xact_id_if_assigned()::text;
+  raise exception 'the tenant of this transaction was changed'
+    using errcode = 'insufficient_privilege',
+          hint = 'one transaction serves one tenant: begin another one';
 end;
 $$;
 
@@ -142,5 +143,5 @@ grant usage on schema platform to formwork_app, formwork_relay;
 grant execute on function
   platform.tenant_by_slug(text), platform.tenant_by_id(uuid), platform.tenant_by_domain(text),
   platform.member_by_email(uuid, text),
-  platform.record_security_event(text, uuid, jsonb), platform.confirm_tenant(uuid)
+  platform.record_security_event(text, uuid, jsonb), platform.confirm_tenant(text)
 to formwork_app;

@@ -18,3 +18,4 @@ mod resolve;
 mod run;
 mod savepoint;
 mod transaction;
+mod warm;
