@@ -79,6 +79,15 @@ impl TenantConn {
         answer
     }
 
+    /// Ends a transaction that could not write.
+    pub(crate) async fn commit_read(&mut self) -> Result<(), sqlx::Error> {
+        self.answer_owed = true;
+        self.raw().execute(sqlx::raw_sql("commit")).await?;
+        self.open = false;
+        self.answer_owed = false;
+        Ok(())
+    }
+
     /// Rolls back and waits for the answer.
     pub(crate) async fn rollback(mut self) -> Result<(), sqlx::Error> {
         self.answer_owed = true;

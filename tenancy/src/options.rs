@@ -48,6 +48,10 @@ impl TxOptions {
         self
     }
 
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// What it sees of others.
     #[must_use]
     pub fn isolation_level(mut self, level: IsolationLevel) -> Self {

@@ -81,7 +81,7 @@ impl Tenants {
     /// As [`begin`](Self::begin).
     pub async fn begin_with(&self, session: &Session, options: TxOptions) -> Result<TenantTx, StorageError> {
         let conn = self.connection(options, settings(session.tenant())).await?;
-        Ok(TenantTx::new(conn, session))
+        Ok(TenantTx::new(conn, session, options.is_read_only()))
     }
 
     /// Can the database be reached?

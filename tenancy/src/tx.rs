@@ -23,6 +23,7 @@ use crate::{
 pub struct TenantTx {
     pub(crate) conn: TenantConn,
     session: Session,
+    read_only: bool,
     pub(crate) extensions: http::Extensions,
     /// INVARIANT: zero when no savepoint is open, and when one was given up in the middle, not zero.
     pub(crate) open_savepoints: u32,
@@ -39,8 +40,9 @@ pub(crate) fn settings(tenant: &Tenant) -> String {
 }
 
 impl TenantTx {
-    pub(crate) fn new(conn: TenantConn, session: &Session) -> Self {
-        Self { conn, session: session.clone(), extensions: http::Extensions::new(), open_savepoints: 0 }
+    pub(crate) fn new(conn: TenantConn, session: &Session, read_only: bool) -> Self {
+        let session = session.clone();
+        Self { conn, session, read_only, extensions: http::Extensions::new(), open_savepoints: 0 }
     }
 
     /// Whose work this is.
@@ -71,7 +73,8 @@ impl TenantTx {
         self.conn.raw()
     }
 
-    /// Stores everything or nothing, in one round trip, and tells the point in history that holds it.
+    /// Stores everything or nothing, in one round trip, and tells the point in history that holds it. One that may
+    /// not write has nothing to store: its token asks for nothing, and it ends well also after a failed statement.
     ///
     /// # Errors
     ///
@@ -82,6 +85,12 @@ impl TenantTx {
         if self.open_savepoints > 0 {
             let abandoned = sqlx::Error::Protocol("a savepoint was given up before it had ended".to_owned());
             return Err(CommitError::RolledBack(abandoned.into()));
+        }
+        if self.read_only {
+            let ended = self.conn.commit_read().await;
+            return ended
+                .map(|()| CommitToken::of_a_read(self.tenant()))
+                .map_err(|error| CommitError::RolledBack(error.into()));
         }
         let confirm = format!("select platform.confirm_tenant('{}')", self.tenant_id());
         let answer = self.conn.commit(confirm).await;

@@ -1,6 +1,6 @@
 //! What a transaction promises: all or nothing, a token, and nothing left on the connection.
 
-use formwork_tenancy::{Actor, CommitError, Isolation, OutboxEvent, local_postgres::LocalRole};
+use formwork_tenancy::{Actor, CommitError, CommitToken, Isolation, OutboxEvent, local_postgres::LocalRole};
 use sqlx::Connection;
 
 use crate::isolation::{database, notes, write_note};
@@ -34,6 +34,17 @@ async fn a_dropped_transaction_leaves_nothing() {
         }
     }
     assert_eq!(notes(&db, &a).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_token_of_a_read_asks_for_nothing() {
+    let db = database().await;
+    let a = db.tenant("a", Isolation::Shared).await;
+    let mut tx = db.tenants().begin_read(&db.session(&a, Actor::system("test"))).await.unwrap();
+    sqlx::query("select body from notes").execute(&mut *tx).await.unwrap();
+    let token = tx.commit().await.unwrap();
+    assert_eq!((token.tenant(), token.snapshot(), token.wal()), (a.id(), "3:3:", "0/0"));
+    assert_eq!(token.to_string().parse::<CommitToken>().unwrap(), token);
 }
 
 /// A bare COMMIT after a failed statement answers ROLLBACK and no error.
