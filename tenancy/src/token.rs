@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
 use crate::{Tenant, TenantId};
 
 /// A point in the history of one tenant's home, taken after a commit.
@@ -58,6 +60,18 @@ impl fmt::Display for CommitToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let xid = self.xid.unwrap_or(0);
         write!(f, "v1.{}.{}.{xid}.{}.{}", self.tenant.as_uuid().simple(), self.epoch, self.snapshot, self.wal)
+    }
+}
+
+impl Serialize for CommitToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CommitToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

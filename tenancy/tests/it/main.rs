@@ -8,6 +8,7 @@
 
 mod cancel;
 mod doctor;
+mod envelope;
 mod fleet;
 mod fleet_drift;
 mod fleet_failures;
