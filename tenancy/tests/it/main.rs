@@ -7,6 +7,7 @@
 )]
 
 mod cancel;
+mod compile_fail;
 mod doctor;
 mod fleet;
 mod fleet_drift;
