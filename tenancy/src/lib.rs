@@ -36,6 +36,7 @@ mod evidence;
 mod member;
 mod options;
 mod outbox;
+mod pooler;
 mod registry;
 mod resolve;
 mod run;
