@@ -38,6 +38,7 @@ mod database;
 mod isolated;
 mod knowledge;
 mod leak;
+mod long;
 mod pool;
 mod state;
 
@@ -48,4 +49,5 @@ pub use database::{BASE_DOMAIN, TestDatabase};
 pub use isolated::{IsolationReport, IsolationTest, isolated};
 pub use knowledge::Knowledge;
 pub use leak::Leak;
+pub use long::LongRound;
 pub use pool::{PoolLeak, examine_pool};

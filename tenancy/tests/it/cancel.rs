@@ -13,7 +13,7 @@ use std::{
 use formwork_tenancy::{
     Actor, Isolation, Session, Tenants, TenantsBuilder,
     local_postgres::LocalRole,
-    testing::{CancelFuzz, TestDatabase, examine_pool},
+    testing::{CancelFuzz, LongRound, TestDatabase, examine_pool},
 };
 use sqlx::{AssertSqlSafe, postgres::PgPoolOptions};
 
@@ -51,13 +51,13 @@ async fn sessions(db: &TestDatabase) -> [Session; 3] {
     sessions.try_into().unwrap()
 }
 
-/// In halves, by regime: 10,000 in the long run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancel_at_random_under_two_tenants_leaks_nothing() {
-    let rounds = if std::env::var_os("FORMWORK_LONG").is_some() { 5_000 } else { 1_000 };
     let db = database().await;
     let sessions = sessions(&db).await;
     for (regime, builder) in regimes() {
+        let long = LongRound::begin("cancel at random, each regime of statements", 1_000, 10_000);
+        let rounds = long.count();
         let tenants = db.connect(builder.max_connections(3)).await;
         let step = AtomicUsize::new(0);
         let report = CancelFuzz::new(&tenants)

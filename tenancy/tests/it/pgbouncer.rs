@@ -19,7 +19,7 @@ use std::{
 use formwork_tenancy::{
     Actor, ConnectError, Isolation, Tenant, Tenants, TenantsBuilder,
     local_postgres::LocalRole,
-    testing::{BASE_DOMAIN, CancelFuzz, TestDatabase, cluster, examine_pool},
+    testing::{BASE_DOMAIN, CancelFuzz, LongRound, TestDatabase, cluster, examine_pool},
 };
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 
@@ -162,8 +162,8 @@ async fn tenants_of(db: &TestDatabase) -> [Tenant; 3] {
 /// Six tasks at once, each for one of three tenants; answers the server's processes that served them.
 async fn mixed(tenants: &Tenants, db: &TestDatabase, of: &[Tenant; 3]) -> BTreeSet<i32> {
     let mut tasks = Vec::new();
-    for task in 0..6 {
-        let (tenants, session) = (tenants.clone(), db.session(&of[task % 3], Actor::system("test")));
+    for (task, tenant) in of.iter().cycle().take(6).enumerate() {
+        let (tenants, session) = (tenants.clone(), db.session(tenant, Actor::system("test")));
         tasks.push(tokio::spawn(async move {
             let mut servers = BTreeSet::new();
             for round in 0..50 {
@@ -217,7 +217,8 @@ async fn pgbouncer_in_transaction_mode_mixes_nothing_up() {
 /// A client that goes away in the middle leaves the server connection to the next client as it found it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pgbouncer_cancel_at_random_over_one_server_connection() {
-    let rounds = if std::env::var_os("FORMWORK_LONG").is_some() { 2_000 } else { 150 };
+    let long = LongRound::begin("cancel at random through pgbouncer", 150, 2_000);
+    let rounds = long.count();
     let db = database().await;
     let Some(bouncer) = Bouncer::find(&db, &[TRANSACTION, TAKES_SQLX]).await else { return };
     let builder = Tenants::builder().max_connections(3).transaction_pooler();
