@@ -217,7 +217,7 @@ async fn pgbouncer_in_transaction_mode_mixes_nothing_up() {
 /// A client that goes away in the middle leaves the server connection to the next client as it found it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pgbouncer_cancel_at_random_over_one_server_connection() {
-    let long = LongRound::begin("cancel at random through pgbouncer", 150, 2_000);
+    let long = LongRound::begin("cancel at random through pgbouncer", 100, 2_000);
     let rounds = long.count();
     let db = database().await;
     let Some(bouncer) = Bouncer::find(&db, &[TRANSACTION, TAKES_SQLX]).await else { return };
