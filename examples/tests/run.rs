@@ -1,6 +1,11 @@
 //! Every example runs to its end and says what its text promises.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::process::Command;
+
+#[path = "../add-to-an-existing-app/test.rs"]
+mod add_to_an_existing_app;
 
 #[test]
 fn one_transaction() {

@@ -49,6 +49,11 @@ impl StorageError {
         self.source.as_database_error().and_then(|error| error.constraint())
     }
 
+    /// The server's own words, or a pooler's.
+    pub(crate) fn database_message(&self) -> Option<&str> {
+        self.source.as_database_error().map(|error| error.message())
+    }
+
     fn sql_state(&self) -> Option<String> {
         self.source.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
     }
@@ -160,6 +165,20 @@ pub enum ConnectError {
     Address {
         /// What is wrong with it.
         reason: String,
+    },
+    /// The address is a pooler in transaction mode and was not said to be one: statements that are prepared by name
+    /// would meet other clients' on the same server connection.
+    #[error(
+        "the address is a pooler in transaction mode: say so (`transaction_pooler`), or give the address of the database"
+    )]
+    UndeclaredPooler,
+    /// The pooler does not take what every connection of sqlx sends first.
+    #[error(
+        "the pooler refuses `{parameter}`: set `ignore_startup_parameters = {parameter}` in its configuration"
+    )]
+    PoolerRefuses {
+        /// The parameter.
+        parameter: String,
     },
     /// The schema `platform` is not there.
     #[error("the database has no schema `platform`: run the migrations first")]

@@ -37,6 +37,7 @@ mod evidence;
 mod member;
 mod options;
 mod outbox;
+mod pooler;
 mod registry;
 mod resolve;
 mod run;

@@ -8,7 +8,7 @@ use sqlx::{
 };
 
 use crate::{
-    ConnectError, Session, StorageError, TenantTx, TxOptions, conn::TenantConn, registry::Registry,
+    ConnectError, Session, StorageError, TenantTx, TxOptions, conn::TenantConn, pooler, registry::Registry,
     tx::settings, warm::Warm,
 };
 
@@ -42,7 +42,14 @@ pub struct TenantsBuilder {
     base_domains: Vec<String>,
     max_connections: u32,
     acquire_timeout: Duration,
-    transaction_pooler: bool,
+    pooler: Option<Statements>,
+}
+
+/// How statements are prepared through a transaction pooler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Statements {
+    Unnamed,
+    Named,
 }
 
 impl Tenants {
@@ -52,7 +59,7 @@ impl Tenants {
             base_domains: Vec::new(),
             max_connections: 10,
             acquire_timeout: Duration::from_secs(3),
-            transaction_pooler: false,
+            pooler: None,
         }
     }
 
@@ -186,10 +193,18 @@ impl TenantsBuilder {
         self
     }
 
-    /// The address is a pooler in transaction mode: no statement is prepared by name.
+    /// The address is a pooler in transaction mode: no statement is prepared by name. Right for every pooler.
     #[must_use]
     pub fn transaction_pooler(mut self) -> Self {
-        self.transaction_pooler = true;
+        self.pooler = Some(Statements::Unnamed);
+        self
+    }
+
+    /// The address is a pooler in transaction mode that keeps its clients' prepared statements apart: PgBouncer 1.21
+    /// or newer with `max_prepared_statements` above zero. With an older one, statements fail or meet others'.
+    #[must_use]
+    pub fn transaction_pooler_with_prepared_statements(mut self) -> Self {
+        self.pooler = Some(Statements::Named);
         self
     }
 
@@ -197,7 +212,8 @@ impl TenantsBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConnectError`]: a privileged login is refused, since row security would not hold it.
+    /// [`ConnectError`]: a privileged login is refused, since row security would not hold it; so is a transaction
+    /// pooler that was seen and not declared.
     pub async fn connect(self, url: &str) -> Result<Tenants, ConnectError> {
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| ConnectError::Address { reason: error.to_string() })?;
@@ -210,6 +226,9 @@ impl TenantsBuilder {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(self, options: PgConnectOptions) -> Result<Tenants, ConnectError> {
+        if self.pooler.is_none() && pooler::is_seen(&options, self.acquire_timeout).await? {
+            return Err(ConnectError::UndeclaredPooler);
+        }
         let pool = PgPoolOptions::new()
             .max_connections(self.max_connections)
             .acquire_timeout(self.acquire_timeout)
@@ -220,7 +239,7 @@ impl TenantsBuilder {
             registry: Registry::new(),
             base_domains: self.base_domains.into(),
             max_connections: self.max_connections,
-            prepared: !self.transaction_pooler,
+            prepared: self.pooler != Some(Statements::Unnamed),
         };
         refuse_privileged_login(&tenants).await?;
         Ok(tenants)
@@ -230,7 +249,8 @@ impl TenantsBuilder {
 /// A superuser, a login with BYPASSRLS, a member of one, or an owner of tables is not held by row
 /// security (PostgreSQL manual, "Row Security Policies").
 async fn refuse_privileged_login(tenants: &Tenants) -> Result<(), ConnectError> {
-    let mut conn = tenants.begin_outside(TxOptions::new().read_only()).await?;
+    let begun = tenants.begin_outside(TxOptions::new().read_only()).await;
+    let mut conn = begun.map_err(pooler::explain)?;
     let (login, superuser, bypass, member, owner, migrated): (String, bool, bool, bool, bool, bool) =
         sqlx::query_as(AssertSqlSafe(PRIVILEGES)).fetch_one(&mut conn).await?;
     conn.rollback().await?;

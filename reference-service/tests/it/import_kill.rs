@@ -8,6 +8,7 @@ use std::{
 use formwork_tenancy::{
     Isolation,
     local_postgres::{LocalPostgres, LocalRole, Settings},
+    testing::LongRound,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -113,12 +114,13 @@ async fn killed(isolation: Isolation, rounds: usize) {
 
 #[tokio::test]
 async fn an_import_that_is_killed_goes_on() {
-    if std::env::var_os("FORMWORK_LONG").is_none() {
+    if !LongRound::is_asked_for() {
         return killed(Isolation::Schema, 3).await;
     }
     // A file has batches for so many kills.
+    let long = LongRound::begin("imports killed and resumed", 3, 5);
     for isolation in [Isolation::Shared, Isolation::Schema].repeat(2) {
-        killed(isolation, 5).await;
+        killed(isolation, long.count()).await;
     }
 }
 

@@ -11,7 +11,7 @@ use formwork_tenancy::{
     Actor, ControlPlane, Isolation, NewTenant,
     fleet::{Canary, FleetEvent, FleetOptions, Wave},
     local_postgres::LocalRole,
-    testing::{TestDatabase, cluster},
+    testing::{LongRound, TestDatabase, cluster},
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -126,8 +126,9 @@ pub(crate) fn quick() -> FleetOptions {
         .attempts(100)
 }
 
-pub(crate) fn size(short: usize) -> usize {
-    if std::env::var_os("FORMWORK_LONG").is_some() { 1_000 } else { short }
+/// Homes of a fleet, many in the long run.
+pub(crate) fn size(name: &'static str, short: usize) -> LongRound {
+    LongRound::begin(name, short, 1_000)
 }
 
 #[tokio::test]
@@ -186,7 +187,8 @@ async fn a_dry_run_of_a_new_database_finds_what_would_fail_and_leaves_nothing() 
 
 #[tokio::test]
 async fn a_run_brings_every_home_up_to_date_and_the_next_is_one_query() {
-    let count = size(100);
+    let long = size("fleet: homes migrated", 100);
+    let count = long.count();
     let db = fleet(count).await;
     let control = version(&db, NEW).await;
     let waves = Mutex::new(Vec::new());

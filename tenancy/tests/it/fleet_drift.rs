@@ -4,7 +4,8 @@ use crate::fleet::{NEW, execute, fleet, owner, schema_of, size, version};
 
 #[tokio::test]
 async fn drift_is_found_and_shown_line_by_line() {
-    let count = size(20);
+    let long = size("fleet: homes compared for drift", 20);
+    let count = long.count();
     let db = fleet(count).await;
     let control = version(&db, NEW).await;
     control.migrate().await.unwrap();

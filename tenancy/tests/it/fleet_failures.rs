@@ -265,7 +265,8 @@ fn another_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_in_the_middle_a_run_is_resumed_by_running_again() {
-    let count = size(100);
+    let long = size("fleet: homes, run killed and resumed", 100);
+    let count = long.count();
     let db = fleet(count).await;
     let url = cluster().await.url_of(LocalRole::Owner, db.name());
     let (total, mut done_before) = (count as i64 + 1, 0);

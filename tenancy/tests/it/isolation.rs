@@ -1,10 +1,12 @@
 //! Two tenants, two modes: neither sees the other.
 
-use formwork_migrations::{Migration, Set, TENANCY};
+use formwork_migrations::{AUDIT, AUTHZ, ENTITY_LINKS, Migration, SERVICE, Set, TENANCY};
 use formwork_tenancy::{
-    Actor, CommitError, Isolation, Tenant, local_postgres::LocalRole, testing::TestDatabase,
+    Actor, CommitError, Isolation, OutboxEvent, Tenant, local_postgres::LocalRole, testing::TestDatabase,
 };
-use sqlx::Connection;
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+
+use crate::cancel::regimes;
 
 /// A table of the test's own, as an application adds it.
 const NOTES: Set = Set {
@@ -60,6 +62,22 @@ async fn each_tenant_sees_its_own_rows_in_every_mode() {
     for tenant in &tenants {
         assert_eq!(notes(&db, tenant).await, [tenant.slug()]);
     }
+    // One connection for all, so that a statement that was prepared for one home is met by the next.
+    for (regime, builder) in regimes() {
+        let handle = db.connect(builder.max_connections(1)).await;
+        for tenant in tenants.iter().chain(tenants.iter().rev()) {
+            let mut tx = handle.begin(&db.session(tenant, Actor::system("test"))).await.unwrap();
+            let seen: Vec<String> =
+                sqlx::query_scalar("select body from notes order by body").fetch_all(&mut *tx).await.unwrap();
+            assert_eq!(seen, [tenant.slug()], "{regime}");
+            let prepared: i64 = (&mut *tx)
+                .fetch_one(sqlx::raw_sql("select count(*)::text from pg_prepared_statements"))
+                .await
+                .map(|row| row.get::<String, _>(0).parse().unwrap())
+                .unwrap();
+            assert_eq!(prepared > 0, regime == "named", "{prepared} statements stand on the server");
+        }
+    }
 }
 
 #[tokio::test]
@@ -89,6 +107,44 @@ async fn a_connection_of_the_login_without_a_tenant_gets_no_rows() {
     assert_eq!(outbox, 0);
     let listed = sqlx::query("select * from platform.tenants").fetch_all(&mut raw).await.unwrap_err();
     assert!(listed.to_string().contains("permission denied"), "{listed}");
+}
+
+/// An application that opens a pool of its own, with the service's login, and reads whatever it may.
+#[tokio::test]
+async fn a_raw_pool_gets_no_rows_of_any_home() {
+    let mut sets = vec![TENANCY, AUTHZ, AUDIT, ENTITY_LINKS];
+    sets.extend_from_slice(SERVICE);
+    sets.push(NOTES);
+    let db = TestDatabase::new(&sets).await;
+    for (slug, isolation) in [("a", Isolation::Shared), ("b", Isolation::Shared), ("s", Isolation::Schema)] {
+        let tenant = db.tenant(slug, isolation).await;
+        let mut tx = db.tenants().begin(&db.session(&tenant, Actor::system("test"))).await.unwrap();
+        sqlx::query("insert into notes (body) values ('secret')").execute(&mut *tx).await.unwrap();
+        tx.publish(&[OutboxEvent::new("note.written", serde_json::json!({}))]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let pool = sqlx::PgPool::connect_with(db.options(LocalRole::App).await).await.unwrap();
+    let root = sqlx::PgPool::connect_with(db.options(LocalRole::Superuser).await).await.unwrap();
+    let readable: Vec<String> = sqlx::query_scalar(
+        "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+          where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+            and has_table_privilege(c.oid, 'select') order by 1",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let homes = readable.iter().filter(|name| name.ends_with(".notes")).count();
+    assert_eq!(homes, 2, "{readable:?}");
+    assert!(readable.iter().any(|name| name == "platform.outbox") && readable.len() > 10, "{readable:?}");
+    let counts = readable.iter().map(|name| format!("select '{name}' as name, count(*) from {name}"));
+    let counts = counts.collect::<Vec<_>>().join(" union all ") + " order by 1";
+    let count = async |pool: &sqlx::PgPool| -> Vec<(String, i64)> {
+        let all = sqlx::query_as(AssertSqlSafe(counts.clone())).fetch_all(pool).await.unwrap();
+        all.into_iter().filter(|(_, rows)| *rows > 0).collect()
+    };
+    assert_eq!(count(&pool).await, []);
+    let there = count(&root).await;
+    assert_eq!(there.iter().map(|(_, rows)| rows).sum::<i64>(), 6, "{there:?}");
 }
 
 #[tokio::test]

@@ -7,13 +7,16 @@
 )]
 
 mod cancel;
+mod compile_fail;
 mod doctor;
 mod envelope;
 mod fleet;
 mod fleet_drift;
 mod fleet_failures;
+mod isolated;
 mod isolation;
 mod local_postgres;
+mod panicked;
 mod pgbouncer;
 mod resolve;
 mod run;

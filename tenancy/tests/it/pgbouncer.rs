@@ -4,6 +4,7 @@
 //! rows (measured with 1.18: hundreds of wrong answers in 3,600, and no error).
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown},
@@ -11,13 +12,14 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use formwork_tenancy::{
-    Actor, Isolation, Tenants,
+    Actor, ConnectError, Isolation, Tenant, Tenants, TenantsBuilder,
     local_postgres::LocalRole,
-    testing::{BASE_DOMAIN, TestDatabase, cluster},
+    testing::{BASE_DOMAIN, CancelFuzz, LongRound, TestDatabase, cluster, examine_pool},
 };
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 
@@ -35,15 +37,45 @@ fn program() -> Option<PathBuf> {
     named.into_iter().chain(known.map(PathBuf::from)).find(|path| path.exists())
 }
 
+/// Major and minor version.
+fn version(program: &Path) -> (u32, u32) {
+    let output = Command::new(program).arg("--version").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let number = text.split_whitespace().nth(1).unwrap_or_default();
+    let mut parts = number.split('.').map(|part| part.parse().unwrap_or_default());
+    (parts.next().unwrap(), parts.next().unwrap_or_default())
+}
+
+/// What one server connection for each pair of login and database is given to.
+const TRANSACTION: &str = "pool_mode = transaction\ndefault_pool_size = 1";
+const TAKES_SQLX: &str = "ignore_startup_parameters = extra_float_digits";
+
+static BOUNCERS: AtomicUsize = AtomicUsize::new(0);
+
 struct Bouncer {
     process: Child,
     folder: PathBuf,
 }
 
 impl Bouncer {
-    /// One server connection for each pair of login and database.
-    async fn start(program: &Path) -> Self {
-        let folder = std::env::temp_dir().join(format!("formwork-bouncer-{}", std::process::id()));
+    /// With these lines of configuration; none where no pgbouncer is installed.
+    async fn find(db: &TestDatabase, lines: &[&str]) -> Option<Self> {
+        let Some(program) = program() else {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "pgbouncer is not installed: run script/bootstrap --tests"
+            );
+            eprintln!("pgbouncer is not installed: not tested (script/bootstrap --tests installs it)");
+            return None;
+        };
+        let mut bouncer = Self::start(&program, &lines.join("\n")).await;
+        bouncer.wait(db).await;
+        Some(bouncer)
+    }
+
+    async fn start(program: &Path, lines: &str) -> Self {
+        let number = BOUNCERS.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("formwork-bouncer-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let url = cluster().await.url(LocalRole::App);
         let (login, rest) = url.strip_prefix("postgres://").unwrap().split_once(':').unwrap();
@@ -51,8 +83,7 @@ impl Bouncer {
         let socket = cluster().await.connect_options(LocalRole::App, "x").get_socket().unwrap().clone();
         let config = format!(
             "[databases]\n* = host={socket} port=5432\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\n\
-             unix_socket_dir = {folder}\nauth_type = trust\nauth_file = {folder}/users.txt\npool_mode = transaction\n\
-             default_pool_size = 1\nmax_client_conn = 200\nignore_startup_parameters = extra_float_digits\n",
+             unix_socket_dir = {folder}\nauth_type = trust\nauth_file = {folder}/users.txt\nmax_client_conn = 200\n{lines}\n",
             socket = socket.display(),
             folder = folder.display(),
         );
@@ -86,6 +117,8 @@ impl Bouncer {
             let options = self.options(db).disable_statement_logging();
             match sqlx::PgConnection::connect_with(&options).await {
                 Ok(conn) => return conn.close().await.unwrap(),
+                // It answers.
+                Err(sqlx::Error::Database(_)) => return,
                 Err(error) => {
                     assert!(self.process.try_wait().unwrap().is_none(), "pgbouncer ended: {error}");
                     assert!(
@@ -107,28 +140,32 @@ impl Drop for Bouncer {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pgbouncer_in_transaction_mode_mixes_nothing_up() {
-    let Some(program) = program() else {
-        assert!(std::env::var_os("CI").is_none(), "pgbouncer is not installed: run script/bootstrap --tests");
-        eprintln!("pgbouncer is not installed: not tested (script/bootstrap --tests installs it)");
-        return;
-    };
-    let db = database().await;
-    let mut bouncer = Bouncer::start(&program).await;
-    bouncer.wait(&db).await;
-    let builder = Tenants::builder().base_domain(BASE_DOMAIN).max_connections(6).transaction_pooler();
-    let tenants = builder.connect_with(bouncer.options(&db)).await.unwrap();
-    let (a, s) = (db.tenant("a", Isolation::Shared).await, db.tenant("s", Isolation::Schema).await);
-    for tenant in [&a, &s] {
-        write_note(&db, tenant, tenant.slug()).await;
+async fn through(
+    bouncer: &Bouncer,
+    db: &TestDatabase,
+    builder: TenantsBuilder,
+) -> Result<Tenants, ConnectError> {
+    builder.base_domain(BASE_DOMAIN).connect_with(bouncer.options(db)).await
+}
+
+/// One in its own home, two in the shared one, with a row each.
+async fn tenants_of(db: &TestDatabase) -> [Tenant; 3] {
+    let mut tenants = Vec::new();
+    for (slug, isolation) in [("a", Isolation::Shared), ("b", Isolation::Shared), ("s", Isolation::Schema)] {
+        let tenant = db.tenant(slug, isolation).await;
+        write_note(db, &tenant, slug).await;
+        tenants.push(tenant);
     }
+    tenants.try_into().unwrap()
+}
+
+/// Six tasks at once, each for one of three tenants; answers the server's processes that served them.
+async fn mixed(tenants: &Tenants, db: &TestDatabase, of: &[Tenant; 3]) -> BTreeSet<i32> {
     let mut tasks = Vec::new();
-    for task in 0..6 {
-        let tenant = if task % 2 == 0 { a.clone() } else { s.clone() };
-        let (tenants, session) = (tenants.clone(), db.session(&tenant, Actor::system("test")));
+    for (task, tenant) in of.iter().cycle().take(6).enumerate() {
+        let (tenants, session) = (tenants.clone(), db.session(tenant, Actor::system("test")));
         tasks.push(tokio::spawn(async move {
-            let mut servers = std::collections::BTreeSet::new();
+            let mut servers = BTreeSet::new();
             for round in 0..50 {
                 let mut tx = tenants.begin(&session).await.unwrap();
                 // A text of its own for each task, bound and not.
@@ -146,15 +183,24 @@ async fn pgbouncer_in_transaction_mode_mixes_nothing_up() {
             servers
         }));
     }
-    let mut servers = std::collections::BTreeSet::new();
+    let mut servers = BTreeSet::new();
     for task in tasks {
         servers.extend(task.await.unwrap());
     }
-    assert_eq!(servers.len(), 1, "both tenants over one server connection");
+    servers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pgbouncer_in_transaction_mode_mixes_nothing_up() {
+    let db = database().await;
+    let Some(bouncer) = Bouncer::find(&db, &[TRANSACTION, TAKES_SQLX]).await else { return };
+    let builder = Tenants::builder().max_connections(6).transaction_pooler();
+    let tenants = through(&bouncer, &db, builder).await.unwrap();
+    let of = tenants_of(&db).await;
+    assert_eq!(mixed(&tenants, &db, &of).await.len(), 1, "all tenants over one server connection");
 
     // Nothing is left on it: no prepared statement, no tenant.
-    let session = db.session(&a, Actor::system("test"));
-    let mut tx = tenants.begin(&session).await.unwrap();
+    let mut tx = tenants.begin(&db.session(&of[0], Actor::system("test"))).await.unwrap();
     let left: i64 =
         sqlx::query_scalar("select count(*) from pg_prepared_statements").fetch_one(&mut *tx).await.unwrap();
     assert_eq!(left, 0);
@@ -166,4 +212,96 @@ async fn pgbouncer_in_transaction_mode_mixes_nothing_up() {
     let row = sqlx::Executor::fetch_one(&mut bare, row).await.unwrap();
     let seen: (String, String) = (sqlx::Row::get(&row, 0), sqlx::Row::get(&row, 1));
     assert_eq!(seen, (String::new(), "0".to_owned()));
+}
+
+/// A client that goes away in the middle leaves the server connection to the next client as it found it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pgbouncer_cancel_at_random_over_one_server_connection() {
+    let long = LongRound::begin("cancel at random through pgbouncer", 100, 2_000);
+    let rounds = long.count();
+    let db = database().await;
+    let Some(bouncer) = Bouncer::find(&db, &[TRANSACTION, TAKES_SQLX]).await else { return };
+    let builder = Tenants::builder().max_connections(3).transaction_pooler();
+    let tenants = through(&bouncer, &db, builder).await.unwrap();
+    let of = tenants_of(&db).await;
+    let report = CancelFuzz::new(&tenants)
+        .rounds(rounds)
+        .run(async |round| {
+            let tenant = &of[round % 3];
+            let mut tx = tenants.begin(&db.session(tenant, Actor::system("test"))).await.unwrap();
+            let seen: Vec<String> =
+                sqlx::query_scalar("select body from notes").fetch_all(&mut *tx).await.unwrap();
+            assert_eq!(seen, [tenant.slug()], "another tenant's rows");
+            tx.commit().await.unwrap();
+        })
+        .await
+        .unwrap();
+    assert_eq!(report.finished + report.cancelled, rounds);
+    mixed(&tenants, &db, &of).await;
+}
+
+#[tokio::test]
+async fn pgbouncer_in_transaction_mode_that_was_not_declared_is_refused() {
+    let db = database().await;
+    // Round robin is the other way in which a pooler gives out its connections.
+    let several = "pool_mode = transaction\ndefault_pool_size = 4\nserver_round_robin = 1";
+    for lines in [TRANSACTION, "pool_mode = transaction\ndefault_pool_size = 4", several] {
+        let Some(bouncer) = Bouncer::find(&db, &[lines, TAKES_SQLX]).await else { return };
+        let error = through(&bouncer, &db, Tenants::builder()).await.unwrap_err();
+        assert!(matches!(error, ConnectError::UndeclaredPooler), "{lines}: {error}");
+        assert!(error.to_string().contains("say so (`transaction_pooler`)"), "{error}");
+        through(&bouncer, &db, Tenants::builder().transaction_pooler()).await.unwrap();
+    }
+}
+
+/// A connection of its own for each client: as good as none between.
+#[tokio::test]
+async fn pgbouncer_in_session_mode_is_as_the_server_itself() {
+    let db = database().await;
+    let session_mode = "pool_mode = session\ndefault_pool_size = 10\nserver_reset_query = discard all";
+    let Some(bouncer) = Bouncer::find(&db, &[session_mode, TAKES_SQLX]).await else { return };
+    let tenants = through(&bouncer, &db, Tenants::builder().max_connections(4)).await.unwrap();
+    let of = tenants_of(&db).await;
+    mixed(&tenants, &db, &of).await;
+    assert!(examine_pool(tenants.pool_unguarded()).await.unwrap() <= 4);
+}
+
+#[tokio::test]
+async fn pgbouncer_that_refuses_what_sqlx_sends_says_which_setting_it_lacks() {
+    let db = database().await;
+    let Some(bouncer) = Bouncer::find(&db, &[TRANSACTION]).await else { return };
+    for builder in [Tenants::builder(), Tenants::builder().transaction_pooler()] {
+        let error = through(&bouncer, &db, builder).await.unwrap_err();
+        assert!(
+            error.to_string().contains("set `ignore_startup_parameters = extra_float_digits`"),
+            "{error}"
+        );
+    }
+}
+
+/// From 1.21 on it keeps its clients' statements apart, and nothing needs to be prepared anew each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pgbouncer_with_prepared_statements_mixes_nothing_up() {
+    let Some(program) = program() else { return };
+    let version = version(&program);
+    if version < (1, 21) {
+        eprintln!(
+            "pgbouncer {}.{} keeps no prepared statements: not tested (PGBOUNCER_BIN names a newer one)",
+            version.0, version.1
+        );
+        return;
+    }
+    let db = database().await;
+    let Some(bouncer) = Bouncer::find(&db, &[TRANSACTION, TAKES_SQLX, "max_prepared_statements = 100"]).await
+    else {
+        return;
+    };
+    let builder = Tenants::builder().max_connections(6).transaction_pooler_with_prepared_statements();
+    let tenants = through(&bouncer, &db, builder).await.unwrap();
+    let of = tenants_of(&db).await;
+    assert_eq!(mixed(&tenants, &db, &of).await.len(), 1);
+    let mut tx = tenants.begin(&db.session(&of[0], Actor::system("test"))).await.unwrap();
+    let kept: i64 =
+        sqlx::query_scalar("select count(*) from pg_prepared_statements").fetch_one(&mut *tx).await.unwrap();
+    assert!(kept > 0, "statements are prepared once");
 }

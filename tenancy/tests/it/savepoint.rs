@@ -5,7 +5,10 @@ use std::time::Duration;
 use formwork_tenancy::{Actor, CommitError, Isolation, TenantTx, TxOptions};
 use futures::FutureExt;
 
-use crate::isolation::{database, notes};
+use crate::{
+    cancel::regimes,
+    isolation::{database, notes},
+};
 
 #[derive(Debug, Clone, PartialEq)]
 struct Kept(&'static str);
@@ -17,9 +20,13 @@ async fn insert(tx: &mut TenantTx, body: &str) -> Result<(), sqlx::Error> {
 #[tokio::test]
 async fn a_savepoint_that_fails_leaves_the_rest() {
     let db = database().await;
-    for isolation in [Isolation::Shared, Isolation::Schema] {
-        let tenant = db.tenant(isolation.as_str(), isolation).await;
-        let mut tx = db.tenants().begin(&db.session(&tenant, Actor::system("test"))).await.unwrap();
+    for (isolation, (regime, builder)) in [Isolation::Shared, Isolation::Schema]
+        .into_iter()
+        .flat_map(|isolation| regimes().map(|regime| (isolation, regime)))
+    {
+        let tenant = db.tenant(&format!("{isolation}-{regime}"), isolation).await;
+        let tenants = db.connect(builder.max_connections(1)).await;
+        let mut tx = tenants.begin(&db.session(&tenant, Actor::system("test"))).await.unwrap();
         insert(&mut tx, "before").await.unwrap();
         tx.extensions().insert(Kept("before"));
         let failed = tx

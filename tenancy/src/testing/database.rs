@@ -1,56 +1,25 @@
-//! The test kit: a real Postgres a process, a database a test.
-//!
-//! The cluster is started by the first test that asks, from binaries found as in
-//! [`local_postgres`](crate::local_postgres) (`PG_BIN_DIR` names others), and ends with the process. A database is
-//! cloned from a template that has been migrated once. Everything panics with a clear message: it is for
-//! tests only.
-//!
-//! ```no_run
-//! # async fn example() {
-//! use formwork_tenancy::{Actor, Isolation, testing::TestDatabase};
-//!
-//! let db = TestDatabase::new(&[formwork_migrations::TENANCY]).await;
-//! let acme = db.tenant("acme", Isolation::Shared).await;
-//! let session = db.session(&acme, Actor::system("test"));
-//! let tx = db.tenants().begin(&session).await;
-//! # drop(tx);
-//! # }
-//! ```
-
-#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+//! A database of one test, cloned from a template that has been migrated once.
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
 use formwork_migrations::Set;
 use sqlx::postgres::PgConnectOptions;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 
+use super::cluster;
 use crate::{
     Actor, ControlPlane, Isolation, NewTenant, Session, Tenant, Tenants, TenantsBuilder,
-    local_postgres::{LocalPostgres, LocalRole, PgBinaries},
+    local_postgres::LocalRole,
 };
 
-static CLUSTER: OnceCell<LocalPostgres> = OnceCell::const_new();
 static TEMPLATES: Mutex<Option<HashMap<Vec<&'static str>, String>>> = Mutex::const_new(None);
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
 
 /// The base domain that tenants of a test answer under.
 pub const BASE_DOMAIN: &str = "formwork.test";
-
-/// This process's cluster, started when first asked for.
-pub async fn cluster() -> &'static LocalPostgres {
-    CLUSTER
-        .get_or_init(|| async {
-            let named = std::env::var_os("PG_BIN_DIR").map(PathBuf::from);
-            let binaries = PgBinaries::find(named.as_deref()).expect("Postgres binaries are installed");
-            LocalPostgres::temporary(binaries).await.expect("a private Postgres starts")
-        })
-        .await
-}
 
 /// A database of one test, migrated, with a control plane and a service's handle on it.
 #[derive(Debug)]
