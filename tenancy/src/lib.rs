@@ -59,7 +59,7 @@ pub use cursor::{Cursor, InvalidCursor};
 pub use entity::Entity;
 pub use error::{CommitError, ConnectError, ResolveError, StorageError};
 pub use evidence::Evidence;
-pub use formwork_migrations::TenantTable;
+pub use formwork_migrations::{InvalidTable, Policy, TENANT_COLUMN, TenantTable};
 pub use member::MemberLogin;
 pub use options::{IsolationLevel, TxOptions};
 pub use outbox::OutboxEvent;

@@ -118,7 +118,7 @@ fn walled(name: &str, columns: &str) -> String {
            tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
            id uuid not null, {columns} primary key (tenant_id, id));
          {}",
-        TenantTable::new(&format!("shared.{name}")).sql()
+        TenantTable::new(&format!("shared.{name}")).sql().unwrap()
     )
 }
 

@@ -17,7 +17,7 @@ async fn drift_is_found_and_shown_line_by_line() {
     let changes = [
         ("t3", "alter table {}.tasks add column extra text default 'x' not null"),
         ("t4", "drop index {}.tasks_of_project"),
-        ("t5", "alter policy tenant_isolation on {}.comments using (true)"),
+        ("t5", "alter policy tenant_isolation_8c2860cb on {}.comments using (true)"),
         (
             "t6",
             "alter table {}.comments no force row level security; grant truncate on {}.comments to formwork_app",

@@ -17,4 +17,5 @@ mod pgbouncer;
 mod resolve;
 mod run;
 mod savepoint;
+mod tenant_table;
 mod transaction;
