@@ -133,7 +133,7 @@ async fn policy_faults(owner: &mut PgConnection, table: &Table) -> Vec<String> {
         using: Some(using.to_owned()),
         check: check.map(str::to_owned),
     };
-    let mut expected = vec![policy("tenant_isolation", "ALL", "public", TENANT, Some(TENANT))];
+    let mut expected = vec![policy("tenant_isolation_8c2860cb", "ALL", "public", TENANT, Some(TENANT))];
     if table.schema == "platform" {
         expected.push(policy("relay_reads", "SELECT", "formwork_relay", "true", None));
     }

@@ -68,7 +68,7 @@ impl Expected {
     }
 }
 
-/// The table's rules, printed as they would be in the shared home; unprinted when it has no such table, or none that
+/// The table's rules, tried on one of its name in a schema that is rolled back, and printed as they would be in the shared home; unprinted when it has no such table, or none that
 /// fits them.
 #[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
 async fn of_table(conn: &mut PgConnection, table: &TenantTable) -> Result<Vec<Value>, sqlx::Error> {
@@ -89,7 +89,7 @@ async fn of_table(conn: &mut PgConnection, table: &TenantTable) -> Result<Vec<Va
             Err(error) => return Err(error),
         };
         let plain = |text: Option<String>| {
-            text.map(|text| text.replace(&probe, name).replace(&format!("{schema}."), ""))
+            text.map(|text| text.replace(&format!("{probe}."), "").replace(&format!("{schema}."), ""))
         };
         found.push(json!({
             "declared": table.name(),
@@ -111,16 +111,16 @@ async fn print(
     policy: &Policy,
 ) -> Result<(String, String), sqlx::Error> {
     let text = format!(
-        "create table platform.{probe} (like {schema}.{name}); set local search_path = {schema}, pg_catalog; {}; \
-         set local search_path = pg_catalog",
-        policy.sql(&format!("platform.{probe}"))
+        "create schema {probe}; create table {probe}.{name} (like {schema}.{name}); \
+         set local search_path = {schema}, pg_catalog; {}; set local search_path = pg_catalog",
+        policy.sql(&format!("{probe}.{name}"))
     );
     sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *conn).await?;
     sqlx::query_as(
         "select pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
            from pg_policy where polrelid = to_regclass($1)",
     )
-    .bind(format!("platform.{probe}"))
+    .bind(format!("{probe}.{name}"))
     .persistent(false)
     .fetch_one(conn)
     .await
