@@ -105,7 +105,9 @@ mod tests {
         for good in ["notes", "_n1", "a_very_long_name_that_is_still_short_enough"] {
             assert_eq!(name(good, LONGEST), Ok(()), "{good}");
         }
-        for bad in ["", "Notes", "1st", "na me", "a-b", "nötes", "a;b", "a\"b", "order", "user", &"x".repeat(64)] {
+        for bad in
+            ["", "Notes", "1st", "na me", "a-b", "nötes", "a;b", "a\"b", "order", "user", &"x".repeat(64)]
+        {
             assert!(name(bad, LONGEST).is_err(), "{bad}");
         }
         assert_eq!(table_name("shared.notes"), Ok(()));

@@ -87,7 +87,9 @@ mod tests {
     fn the_name_follows_the_text_and_nothing_else() {
         let own = Policy::restrictive("own", "true", "a = 1");
         assert_eq!(own.name(), Policy::restrictive("own", " true\n", "a = 1").name());
-        for other in [Policy::restrictive("own", "true", "a = 2"), Policy::restrictive("own", "a = 1", "true")] {
+        for other in
+            [Policy::restrictive("own", "true", "a = 2"), Policy::restrictive("own", "a = 1", "true")]
+        {
             assert_ne!(own.name(), other.name());
         }
         assert_eq!(own.name().len(), "own_".len() + 8);

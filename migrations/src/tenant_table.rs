@@ -257,7 +257,9 @@ impl TenantTable {
 
     /// Those asked for, and one for each reference that no other serves.
     fn all_indexes(&self) -> impl Iterator<Item = Index> {
-        let served = |column: &str| self.indexes.iter().any(|index| index.columns.first().is_some_and(|c| c == column));
+        let served = |column: &str| {
+            self.indexes.iter().any(|index| index.columns.first().is_some_and(|c| c == column))
+        };
         let back = self.references.iter().filter(move |reference| !served(&reference.column));
         let back = back.map(|reference| Index { unique: false, columns: vec![reference.column.clone()] });
         self.indexes.iter().cloned().chain(back)
@@ -290,7 +292,8 @@ impl TenantTable {
             table_name(&reference.parent)?;
         }
         let indexed = self.indexes.iter().flat_map(|index| &index.columns);
-        let used = self.key.iter().chain(self.references.iter().map(|reference| &reference.column)).chain(indexed);
+        let used =
+            self.key.iter().chain(self.references.iter().map(|reference| &reference.column)).chain(indexed);
         for column in used {
             name(column, LONGEST)?;
             if !self.columns.is_empty() && !columns.contains(&column.as_str()) {
@@ -335,7 +338,8 @@ mod tests {
     #[test]
     fn what_is_declared_twice_or_not_at_all_is_refused() {
         let table = || TenantTable::new("notes").column("id", "uuid not null").key("id");
-        let twice = |name: &str| Err(InvalidTable::Twice { table: "notes".to_owned(), name: name.to_owned() });
+        let twice =
+            |name: &str| Err(InvalidTable::Twice { table: "notes".to_owned(), name: name.to_owned() });
         assert_eq!(table().column("id", "text").sql(), twice("id"));
         assert_eq!(table().column("tenant_id", "uuid").sql(), twice("tenant_id"));
         assert_eq!(table().restrict("tenant_isolation", "true", "true").sql(), twice("tenant_isolation"));

@@ -14,6 +14,7 @@ mod fleet_failures;
 mod isolation;
 mod local_postgres;
 mod pgbouncer;
+mod plans;
 mod resolve;
 mod run;
 mod savepoint;

@@ -22,7 +22,12 @@ async fn database() -> TestDatabase {
     TestDatabase::new(&sets).await
 }
 
-async fn add_note(tx: &mut TenantTx, project: Option<Uuid>, author: &str, body: &str) -> Result<(), sqlx::Error> {
+async fn add_note(
+    tx: &mut TenantTx,
+    project: Option<Uuid>,
+    author: &str,
+    body: &str,
+) -> Result<(), sqlx::Error> {
     let insert = "insert into notes (id, project_id, author, body, is_private) values ($1, $2, $3, $4, true)";
     let insert = sqlx::query(insert).bind(Uuid::now_v7()).bind(project).bind(author).bind(body);
     insert.execute(&mut **tx).await.map(drop)
@@ -68,11 +73,13 @@ async fn a_reference_cannot_reach_another_tenants_row() {
     let (a, b) = (db.tenant("a", Isolation::Shared).await, db.tenant("b", Isolation::Shared).await);
     let project = Uuid::now_v7();
     let mut tx = db.tenants().begin(&db.session(&a, Actor::system("test"))).await.unwrap();
-    sqlx::query("insert into projects (id, name, currency, created_by, updated_by) values ($1, 'p', 'KWD', '', '')")
-        .bind(project)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    sqlx::query(
+        "insert into projects (id, name, currency, created_by, updated_by) values ($1, 'p', 'KWD', '', '')",
+    )
+    .bind(project)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
     act_as(&mut tx, "anna").await;
     add_note(&mut tx, Some(project), "anna", "here").await.unwrap();
     tx.commit().await.unwrap();

@@ -80,7 +80,9 @@ async fn a_policy_for_another_role() {
 #[tokio::test]
 async fn a_policy_for_the_service_alone_is_fine() {
     let mut patient = Patient::new().await;
-    patient.is_fine(By::Owner, "alter policy tenant_isolation_8c2860cb on shared.projects to formwork_app").await;
+    patient
+        .is_fine(By::Owner, "alter policy tenant_isolation_8c2860cb on shared.projects to formwork_app")
+        .await;
 }
 
 #[tokio::test]
@@ -174,7 +176,8 @@ async fn a_policy_that_was_changed_by_hand_under_its_name() {
 async fn a_policy_under_an_old_hash() {
     let mut patient = Patient::new().await;
     let old = "policy tenant_isolation_00000000 on shared.projects";
-    let rename = "alter policy tenant_isolation_8c2860cb on shared.projects rename to tenant_isolation_00000000";
+    let rename =
+        "alter policy tenant_isolation_8c2860cb on shared.projects rename to tenant_isolation_00000000";
     patient.repairs(By::Owner, rename, &[("policy-misnamed", old)]).await;
     // The text of another version of the generator, as it would be after a migration that was forgotten.
     let seed = format!("{rename}; alter {old} with check (tenant_id is not null)");
