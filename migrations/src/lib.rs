@@ -7,7 +7,7 @@
 //!
 //! ```
 //! let names: Vec<_> = formwork_migrations::TENANCY.platform.iter().map(|m| m.name).collect();
-//! assert_eq!(names, ["control_plane"]);
+//! assert_eq!(names, ["control_plane", "tenant_homes"]);
 //! ```
 //!
 //! This crate runs nothing: `formwork-tenancy` does.
@@ -52,7 +52,10 @@ macro_rules! migration {
 #[cfg(feature = "tenancy")]
 pub const TENANCY: Set = Set {
     name: "tenancy",
-    platform: &[migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql")],
+    platform: &[
+        migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql"),
+        migration!(2, "tenant_homes", "tenancy/platform/0002_tenant_homes.sql"),
+    ],
     home: &[],
 };
 

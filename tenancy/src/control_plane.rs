@@ -54,6 +54,12 @@ pub enum ControlError {
         /// As given.
         isolation: Isolation,
     },
+    /// A role of its own that cannot be made for a tenant.
+    #[error("no role of its own can be made for the tenant: {why}")]
+    OwnRole {
+        /// What is in the way, and what to do.
+        why: &'static str,
+    },
     /// A role of the database is missing.
     #[error("role `{role}` does not exist: create it with `create role {role} login`")]
     MissingRole {

@@ -36,6 +36,7 @@ mod evidence;
 mod member;
 mod options;
 mod outbox;
+mod own_role;
 mod registry;
 mod resolve;
 mod run;

@@ -132,6 +132,7 @@ struct Record {
     default_currency: String,
     time_zone: String,
     version: i64,
+    own_role: bool,
 }
 
 impl Tenant {
@@ -169,6 +170,11 @@ impl Tenant {
     /// epoch says nothing about the new home.
     pub fn epoch(&self) -> i64 {
         self.0.epoch
+    }
+
+    /// Whether its schema has a role of its own, as a second wall.
+    pub fn has_own_role(&self) -> bool {
+        self.0.own_role
     }
 
     /// Region of its home.
@@ -217,6 +223,7 @@ impl FromRow<'_, PgRow> for Tenant {
             default_currency: row.try_get("default_currency")?,
             time_zone: row.try_get("time_zone")?,
             version: row.try_get("version")?,
+            own_role: row.try_get("own_role")?,
         })))
     }
 }

@@ -3,10 +3,11 @@
 use formwork_migrations::TenantTable;
 
 /// Definer functions of our own migrations: each takes an exact key, so that no session can list tenants.
-const DEFINERS: [&str; 5] = [
+const DEFINERS: [&str; 6] = [
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
+    "platform.tenant_home(uuid)",
     "platform.member_by_email(uuid, text)",
     "platform.record_security_event(text, uuid, jsonb)",
 ];

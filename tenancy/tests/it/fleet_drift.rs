@@ -45,8 +45,8 @@ async fn drift_is_found_and_shown_line_by_line() {
         ("t4", "index tasks_of_project on tasks: CREATE INDEX tasks_of_project ON tasks USING btree (tenant_id, project_id)".to_owned(), String::new()),
         (
             "t5",
-            format!("policy tenant_isolation on comments permissive for * to public using {TENANT} with check {TENANT}"),
-            format!("policy tenant_isolation on comments permissive for * to public using true with check {TENANT}"),
+            format!("policy tenant_isolation_8c2860cb on comments permissive for * to public using {TENANT} with check {TENANT}"),
+            format!("policy tenant_isolation_8c2860cb on comments permissive for * to public using true with check {TENANT}"),
         ),
     ];
     for (slug, missing, extra) in expected {

@@ -13,6 +13,7 @@ mod fleet_drift;
 mod fleet_failures;
 mod isolation;
 mod local_postgres;
+mod own_role;
 mod pgbouncer;
 mod plans;
 mod resolve;
