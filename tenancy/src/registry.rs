@@ -31,7 +31,7 @@ pub(crate) struct Registry {
 macro_rules! ask {
     ($function:literal) => {
         concat!(
-            "select t.*, h.own_role from platform.",
+            "select t.*, h.own_role, h.home_versions from platform.",
             $function,
             "($1) t cross join lateral platform.tenant_home(t.id) h"
         )
@@ -99,6 +99,7 @@ impl Tenants {
             };
             Ok::<_, StorageError>(found)
         };
-        found.await.map_err(Miss::Failed)?.ok_or(Miss::Unknown)
+        let found = found.await.map_err(Miss::Failed)?.ok_or(Miss::Unknown)?;
+        Ok(found.judged_by(self.supported()))
     }
 }

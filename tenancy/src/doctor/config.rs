@@ -3,11 +3,13 @@
 use formwork_migrations::TenantTable;
 
 /// Definer functions of our own migrations: each takes an exact key, so that no session can list tenants.
-const DEFINERS: [&str; 6] = [
+const DEFINERS: [&str; 8] = [
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
     "platform.tenant_home(uuid)",
+    "platform.administrator_grant(uuid, uuid)",
+    "platform.use_administrator_grant(uuid, uuid, uuid, jsonb)",
     "platform.member_by_email(uuid, text)",
     "platform.record_security_event(text, uuid, jsonb)",
 ];

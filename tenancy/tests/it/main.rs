@@ -6,15 +6,18 @@
     reason = "a test fails by panicking, and looks under the guard"
 )]
 
+mod administrator;
 mod cancel;
 mod doctor;
 mod fleet;
 mod fleet_drift;
 mod fleet_failures;
+mod home_versions;
 mod isolation;
 mod local_postgres;
 mod own_role;
 mod pgbouncer;
+mod plan_limits;
 mod plans;
 mod resolve;
 mod run;
