@@ -23,4 +23,5 @@ mod resolve;
 mod run;
 mod savepoint;
 mod tenant_table;
+mod three_phase;
 mod transaction;
