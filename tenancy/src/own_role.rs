@@ -17,6 +17,9 @@ use crate::{ControlError, TenantId};
 /// What all roles of tenants hold in `platform`: what the service's login holds there.
 const GROUP: &str = "formwork_tenant";
 
+/// Held until the transaction ends: two that grant rights on one object at once would fail.
+const ALONE: &str = "select pg_advisory_xact_lock(hashtext('formwork.roles'))";
+
 /// Of which no other role may have the form: `formwork_t_` and the tenant's UUID.
 pub(crate) fn name(tenant: TenantId) -> String {
     format!("formwork_t_{}", tenant.as_uuid().simple())
@@ -47,7 +50,8 @@ pub(crate) async fn check(conn: &mut PgConnection) -> Result<(), ControlError> {
 pub(crate) fn create(tenant: TenantId, schema: &str) -> String {
     let role = name(tenant);
     format!(
-        "do $$ begin
+        "{ALONE};
+         do $$ begin
            if to_regrole('{GROUP}') is null then create role {GROUP} nologin; end if;
          exception when duplicate_object or unique_violation then null; end $$;
          create role {role} nologin;
@@ -74,21 +78,26 @@ pub(crate) fn take_over(tenant: TenantId, schema: &str) -> String {
     )
 }
 
-/// Run behind the steps of the platform.
+/// What the group lacks of the service's rights in `platform`. Run behind the steps of the platform, and with each role.
 pub(crate) const SHARE_PLATFORM: &str = "
   do $$ declare grant_ record; begin
     if to_regrole('formwork_tenant') is null then return; end if;
-    execute 'grant usage on schema platform to formwork_tenant';
+    perform pg_advisory_xact_lock(hashtext('formwork.roles'));
+    if not has_schema_privilege('formwork_tenant', 'platform', 'usage') then
+      grant usage on schema platform to formwork_tenant;
+    end if;
     for grant_ in
       select format('%I.%I', n.nspname, c.relname) as object, a.privilege_type as privilege
         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         cross join lateral pg_catalog.aclexplode(c.relacl) a
        where n.nspname = 'platform' and c.relkind in ('r', 'p', 'v') and a.grantee = 'formwork_app'::regrole
+         and not has_table_privilege('formwork_tenant', c.oid, a.privilege_type)
       union all
       select 'function ' || p.oid::pg_catalog.regprocedure, a.privilege_type
         from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
         cross join lateral pg_catalog.aclexplode(p.proacl) a
        where n.nspname = 'platform' and a.grantee = 'formwork_app'::regrole
+         and not has_function_privilege('formwork_tenant', p.oid, 'execute')
     loop
       execute format('grant %s on %s to formwork_tenant', grant_.privilege, grant_.object);
     end loop;

@@ -40,7 +40,8 @@ select 'own-role-open', 'role ' || quote_ident(r.rolname),
        format('%I has its rights without becoming it', pg_get_userbyid(m.member)),
        format('grant %I to %I with inherit false', r.rolname, pg_get_userbyid(m.member))
   from pg_auth_members m join pg_roles r on r.oid = m.roleid
- where r.rolname ~ '^formwork_t_[0-9a-f]{32}$' and m.member in (select role from reach where is_app)
+  join platform.tenants t on t.own_role and r.rolname = 'formwork_t_' || replace(t.id::text, '-', '')
+ where m.member in (select role from reach where is_app)
    -- An option of the membership from version 16 on.
    and coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, true)
 union all

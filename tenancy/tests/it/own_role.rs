@@ -35,13 +35,15 @@ async fn database() -> Option<TestDatabase> {
         eprintln!("skipped: a role of its own needs Postgres 16; PG_BIN_DIR names another server");
         return None;
     }
-    let mut root = PgConnection::connect_with(&db.options(LocalRole::Superuser).await).await.unwrap();
-    // Tests beside this one may do the same to the same row.
-    crate::fleet::execute(
-        &mut root,
-        "begin; select pg_advisory_xact_lock(7); alter role formwork_owner createrole; commit".to_owned(),
-    )
-    .await;
+    // A role is the cluster's, and two tests cannot change it at once.
+    static ALLOWED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    ALLOWED
+        .get_or_init(|| async {
+            let options = db.options(LocalRole::Superuser).await;
+            let mut root = PgConnection::connect_with(&options).await.unwrap();
+            crate::fleet::execute(&mut root, "alter role formwork_owner createrole".to_owned()).await;
+        })
+        .await;
     Some(db)
 }
 
@@ -221,4 +223,32 @@ async fn an_older_server_and_a_shared_home_are_refused() {
         assert!(error.to_string().contains("use version 16 or newer"), "{error}");
         assert!(db.tenants().by_slug("o").await.unwrap().is_none());
     }
+}
+
+#[tokio::test]
+async fn tenants_with_roles_are_made_side_by_side_and_an_owner_without_the_right_is_told() {
+    let Some(db) = database().await else { return };
+    let made = (0..8).map(|nr| {
+        let options = db.options(LocalRole::Owner);
+        async move {
+            let control = ControlPlane::connect_with(options.await, &SETS).await.unwrap();
+            let slug = format!("own-{nr}");
+            control.provision(&NewTenant::new(&slug, &slug, Isolation::Schema).own_role()).await.unwrap();
+        }
+    });
+    futures::future::join_all(made).await;
+    for nr in 0..8 {
+        let tenant = db.tenants().by_slug(&format!("own-{nr}")).await.unwrap().unwrap();
+        write(&db, &tenant, "notes").await;
+    }
+    assert_eq!(doctor(&db).await, []);
+
+    let mut root = PgConnection::connect_with(&db.options(LocalRole::Superuser).await).await.unwrap();
+    let other = format!("own_role_{}_owner", db.name());
+    let make = format!("create role {other} login password 'x' in role formwork_owner");
+    crate::fleet::execute(&mut root, make).await;
+    let options = db.options(LocalRole::Owner).await.username(&other).password("x");
+    let control = ControlPlane::connect_with(options, &SETS).await.unwrap();
+    let error = control.provision(&NewTenant::new("o", "o", Isolation::Schema).own_role()).await.unwrap_err();
+    assert!(error.to_string().contains("alter role formwork_owner createrole"), "{error}");
 }
