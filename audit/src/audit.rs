@@ -39,8 +39,11 @@ impl Audit {
         if events.is_empty() {
             return Ok(());
         }
-        let columns = Columns::of(events);
         let session = tx.session().clone();
+        let mut columns = Columns::of(events);
+        if let Some(authority) = session.authority() {
+            columns.act_by(&authority.to_string());
+        }
         sqlx::query(INSERT)
             .bind(columns.ids)
             .bind(columns.actions)
@@ -79,7 +82,7 @@ struct Columns<'a> {
     entity_ids: Vec<Option<&'a str>>,
     targets: Vec<Value>,
     outcomes: Vec<&'static str>,
-    reasons: Vec<Option<&'a str>>,
+    reasons: Vec<Option<String>>,
     before: Vec<Option<&'a Value>>,
     after: Vec<Option<&'a Value>>,
     evidence_ids: Vec<Option<Uuid>>,
@@ -95,11 +98,21 @@ impl<'a> Columns<'a> {
             entity_ids: events.iter().map(|e| e.targets.first().map(|t| t.id.as_str())).collect(),
             targets: events.iter().map(targets_json).collect(),
             outcomes: events.iter().map(|e| e.outcome.as_str()).collect(),
-            reasons: events.iter().map(|e| e.reason.as_deref()).collect(),
+            reasons: events.iter().map(|e| e.reason.clone()).collect(),
             before: events.iter().map(|e| e.before.as_ref()).collect(),
             after: events.iter().map(|e| e.after.as_ref()).collect(),
             evidence_ids: events.iter().map(|e| e.evidence.as_ref().map(|e| e.id())).collect(),
             evidence: events.iter().map(|e| e.evidence.as_ref().map(|e| e.proof())).collect(),
+        }
+    }
+
+    /// What an administrator does is told with the leave that it was done by.
+    fn act_by(&mut self, authority: &str) {
+        for reason in &mut self.reasons {
+            *reason = Some(match reason.take() {
+                None => authority.to_owned(),
+                Some(own) => format!("{own}; {authority}"),
+            });
         }
     }
 }

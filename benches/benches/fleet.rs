@@ -140,7 +140,7 @@ async fn time_ours(options: &PgConnectOptions, homes: usize) -> Duration {
 /// The tables of the shared home, to be made again wherever the search path leads.
 const COPIES: &str = "select string_agg(format('create table %1$s (like shared.%1$s including all);
      alter table %1$s enable row level security; alter table %1$s force row level security;
-     create policy tenant_isolation on %1$s
+     create policy tenant_isolation_8c2860cb on %1$s
        using (tenant_id = (select nullif(current_setting(''app.current_tenant'', true), '''')::uuid))
        with check (tenant_id = (select nullif(current_setting(''app.current_tenant'', true), '''')::uuid));
      grant select, insert, update, delete on %1$s to formwork_app;', relname), '')

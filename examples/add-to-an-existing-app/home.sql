@@ -19,13 +19,13 @@ create index if not exists notes_of_board on notes (tenant_id, board_id);
 -- From here on as TenantTable::sql writes it.
 alter table boards enable row level security;
 alter table boards force row level security;
-create policy tenant_isolation on boards as permissive for all to public
+create policy tenant_isolation_8c2860cb on boards as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert, update, delete on boards to formwork_app;
 alter table notes enable row level security;
 alter table notes force row level security;
-create policy tenant_isolation on notes as permissive for all to public
+create policy tenant_isolation_8c2860cb on notes as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert, update, delete on notes to formwork_app;

@@ -7,14 +7,17 @@
 //!
 //! ```
 //! let names: Vec<_> = formwork_migrations::TENANCY.platform.iter().map(|m| m.name).collect();
-//! assert_eq!(names, ["control_plane"]);
+//! assert_eq!(names, ["control_plane", "tenant_homes", "administrator_grants"]);
 //! ```
 //!
 //! This crate runs nothing: `formwork-tenancy` does.
 
+mod checked_text;
+mod policy;
 mod tenant_table;
 
-pub use tenant_table::TenantTable;
+pub use policy::Policy;
+pub use tenant_table::{InvalidTable, TENANT_COLUMN, TenantTable};
 
 /// One step of a schema, applied in a transaction of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +52,11 @@ macro_rules! migration {
 #[cfg(feature = "tenancy")]
 pub const TENANCY: Set = Set {
     name: "tenancy",
-    platform: &[migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql")],
+    platform: &[
+        migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql"),
+        migration!(2, "tenant_homes", "tenancy/platform/0002_tenant_homes.sql"),
+        migration!(3, "administrator_grants", "tenancy/platform/0003_administrator_grants.sql"),
+    ],
     home: &[],
 };
 
@@ -124,10 +131,10 @@ mod tests {
         for set in all_sets() {
             for migration in set.home {
                 for table in created_tables(migration.sql) {
-                    let expected = TenantTable::new(&table).sql();
+                    let expected = TenantTable::new(&table).sql().unwrap();
+                    let append_only = TenantTable::new(&table).append_only().sql().unwrap();
                     assert!(
-                        migration.sql.contains(&expected)
-                            || migration.sql.contains(&TenantTable::new(&table).append_only().sql()),
+                        migration.sql.contains(&expected) || migration.sql.contains(&append_only),
                         "{}/{}: table `{table}` lacks the generated block:\n{expected}",
                         set.name,
                         migration.name
@@ -135,6 +142,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A stream of the platform has the same wall, among statements of its own.
+    #[test]
+    fn every_stream_carries_the_generated_policy() {
+        let mut streams = 0;
+        for migration in all_sets().iter().flat_map(|set| set.platform) {
+            for line in migration.sql.lines() {
+                let walled = line.strip_prefix("alter table ");
+                let walled = walled.and_then(|rest| rest.strip_suffix(" enable row level security;"));
+                if let Some(table) = walled {
+                    streams += 1;
+                    assert!(migration.sql.contains(&(Policy::isolation().sql(table) + ";\n")), "{table}");
+                }
+            }
+            let policies = migration.sql.matches("create policy tenant_isolation").count();
+            let named = format!("create policy {} on", Policy::isolation().name());
+            assert_eq!(migration.sql.matches(&named).count(), policies, "{}", migration.name);
+        }
+        assert!(streams >= 2, "{streams}");
     }
 
     fn created_tables(sql: &str) -> Vec<String> {

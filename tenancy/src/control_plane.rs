@@ -4,6 +4,7 @@
 //! `row_security = off`, which turns a statement that would silently touch no rows into an error
 //! (PostgreSQL manual, "row_security").
 
+mod administrator;
 mod provision;
 
 use std::{str::FromStr, time::Duration};
@@ -15,6 +16,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
+pub use administrator::NewAdministratorGrant;
 pub use provision::NewTenant;
 
 use crate::{
@@ -53,6 +55,18 @@ pub enum ControlError {
     Unsupported {
         /// As given.
         isolation: Isolation,
+    },
+    /// Leave for an administrator that says too little.
+    #[error("the administrator's grant cannot be given: {why}")]
+    InvalidGrant {
+        /// What is missing.
+        why: &'static str,
+    },
+    /// A role of its own that cannot be made for a tenant.
+    #[error("no role of its own can be made for the tenant: {why}")]
+    OwnRole {
+        /// What is in the way, and what to do.
+        why: &'static str,
     },
     /// A role of the database is missing.
     #[error("role `{role}` does not exist: create it with `create role {role} login`")]

@@ -2,15 +2,49 @@
 
 use std::sync::Arc;
 
-use crate::{Status, TenantId};
+use crate::{AdministratorRefusal, Status, TenantId, UnsupportedHome};
 
 /// The database failed. The cause is kept as `source`; what a caller may decide on are the getters.
 ///
 /// Cheap to clone, since several waiters of one lookup share its failure.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the database did not do what was asked")]
+#[error("{}", refusal(source).map_or("the database did not do what was asked", |_| "no transaction was begun"))]
 pub struct StorageError {
     source: Arc<sqlx::Error>,
+}
+
+/// Why a transaction was not begun, though the database could have done it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The session is an administrator's, whose grant is not in force. HTTP 403.
+    #[error(transparent)]
+    Administrator(AdministratorRefusal),
+    /// The tenant's home is at a version that this program cannot work with. HTTP 503.
+    #[error(transparent)]
+    Home(UnsupportedHome),
+}
+
+/// A limit that a statement met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// It took too long and was cancelled: it would again.
+    Statement,
+    /// It waited too long for a lock: run again, it has a chance.
+    Lock,
+}
+
+impl From<Refusal> for StorageError {
+    fn from(refusal: Refusal) -> Self {
+        sqlx::Error::Configuration(Box::new(refusal)).into()
+    }
+}
+
+fn refusal(error: &sqlx::Error) -> Option<&Refusal> {
+    match error {
+        sqlx::Error::Configuration(source) => source.downcast_ref(),
+        _ => None,
+    }
 }
 
 impl From<sqlx::Error> for StorageError {
@@ -22,10 +56,24 @@ impl From<sqlx::Error> for StorageError {
 impl StorageError {
     /// Would the same transaction, run again from its start, have a chance?
     ///
-    /// True for serialization failures, deadlocks, a result type that changed under a prepared
+    /// True for serialization failures, deadlocks, a lock that was not had in time, a result type that changed under a prepared
     /// statement, and a database that cannot be reached.
     pub fn is_retryable(&self) -> bool {
         is_retryable(&self.source)
+    }
+
+    /// Was no transaction begun, and why?
+    pub fn refusal(&self) -> Option<&Refusal> {
+        refusal(&self.source)
+    }
+
+    /// Was a statement stopped by a limit: the transaction's, or its tenant's plan's?
+    pub fn limit(&self) -> Option<Limit> {
+        match self.sql_state().as_deref() {
+            Some("57014") => Some(Limit::Statement),
+            Some("55P03") => Some(Limit::Lock),
+            _ => None,
+        }
     }
 
     /// Did a unique, foreign or exclusion constraint refuse the row?
@@ -59,10 +107,10 @@ impl StorageError {
     }
 }
 
-/// Serialization failure, deadlock, changed result type under a prepared statement; or out of reach.
+/// Serialization failure, deadlock, lock not available, changed result type under a prepared statement; or out of reach.
 pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
-    is_unavailable(error) || matches!(code.as_deref(), Some("40001" | "40P01" | "0A000"))
+    is_unavailable(error) || matches!(code.as_deref(), Some("40001" | "40P01" | "55P03" | "0A000"))
 }
 
 fn is_unavailable(error: &sqlx::Error) -> bool {
@@ -112,6 +160,9 @@ pub enum ResolveError {
         /// Where it stands.
         status: Status,
     },
+    /// The tenant's home is at a version that this program cannot work with. HTTP 503.
+    #[error(transparent)]
+    Unsupported(UnsupportedHome),
     /// The registry could not be asked.
     #[error("the tenant registry could not be asked")]
     Storage(#[from] StorageError),

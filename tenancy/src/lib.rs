@@ -27,6 +27,7 @@
 //!
 //! `local-postgres`: a private cluster started from binaries on the machine. `testing`: the test kit.
 
+mod administrator;
 mod conn;
 mod control_plane;
 mod cursor;
@@ -37,6 +38,7 @@ mod evidence;
 mod member;
 mod options;
 mod outbox;
+mod own_role;
 mod pooler;
 mod registry;
 mod resolve;
@@ -44,6 +46,7 @@ mod run;
 mod savepoint;
 mod scoped;
 mod session;
+mod supported;
 mod tenant;
 mod tenants;
 mod token;
@@ -57,21 +60,23 @@ pub mod local_postgres;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use administrator::{AdministratorRefusal, Authority};
 pub use conn::TenantConn;
-pub use control_plane::{ControlError, ControlPlane, EnsuredUser, NewTenant};
+pub use control_plane::{ControlError, ControlPlane, EnsuredUser, NewAdministratorGrant, NewTenant};
 pub use cursor::{Cursor, InvalidCursor};
 pub use entity::Entity;
 pub use envelope::{Envelope, EnvelopeError};
-pub use error::{CommitError, ConnectError, ResolveError, StorageError};
+pub use error::{CommitError, ConnectError, Limit, Refusal, ResolveError, StorageError};
 pub use evidence::Evidence;
-pub use formwork_migrations::TenantTable;
+pub use formwork_migrations::{InvalidTable, Policy, TENANT_COLUMN, TenantTable};
 pub use member::MemberLogin;
-pub use options::{IsolationLevel, TxOptions};
+pub use options::{IsolationLevel, PlanLimits, TxOptions};
 pub use outbox::OutboxEvent;
 pub use resolve::TokenTenant;
 pub use run::{Retryable, RunError};
 pub use scoped::{CacheKey, ChannelName, ObjectPath};
 pub use session::{Actor, Session};
+pub use supported::{MigrationRange, UnsupportedHome};
 pub use tenant::{Isolation, Status, Tenant, TenantId, UnknownName};
 pub use tenants::{Tenants, TenantsBuilder};
 pub use token::{CommitToken, InvalidToken};

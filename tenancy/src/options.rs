@@ -33,6 +33,45 @@ pub struct TxOptions {
     read_only: bool,
     statement_timeout: Option<Duration>,
     lock_timeout: Option<Duration>,
+    beyond_plan: bool,
+}
+
+/// What a tenant's plan allows each of its transactions, unless they ask for less.
+///
+/// ```
+/// use std::time::Duration;
+/// use formwork_tenancy::{PlanLimits, Tenants};
+///
+/// let builder = Tenants::builder()
+///     .plan("standard", PlanLimits::new().statement_timeout(Duration::from_secs(5)))
+///     .other_plans(PlanLimits::new().statement_timeout(Duration::from_secs(1)));
+/// # let _ = builder;
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PlanLimits {
+    statement_timeout: Option<Duration>,
+    lock_timeout: Option<Duration>,
+}
+
+impl PlanLimits {
+    /// No limits.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long a statement may take.
+    #[must_use]
+    pub fn statement_timeout(mut self, limit: Duration) -> Self {
+        self.statement_timeout = Some(limit);
+        self
+    }
+
+    /// How long a statement may wait for a lock.
+    #[must_use]
+    pub fn lock_timeout(mut self, limit: Duration) -> Self {
+        self.lock_timeout = Some(limit);
+        self
+    }
 }
 
 impl TxOptions {
@@ -73,6 +112,24 @@ impl TxOptions {
         self
     }
 
+    /// Its limits may be wider than those of the tenant's plan, which otherwise hold: for a report, an export.
+    #[must_use]
+    pub fn beyond_plan(mut self) -> Self {
+        self.beyond_plan = true;
+        self
+    }
+
+    /// With the plan's limits where there are none, and never beyond them unless it was said so.
+    pub(crate) fn within(mut self, plan: PlanLimits) -> Self {
+        let bounded = |own: Option<Duration>, plan: Option<Duration>| match (own, plan) {
+            (Some(own), Some(plan)) if !self.beyond_plan => Some(own.min(plan)),
+            (own, plan) => own.or(plan),
+        };
+        self.statement_timeout = bounded(self.statement_timeout, plan.statement_timeout);
+        self.lock_timeout = bounded(self.lock_timeout, plan.lock_timeout);
+        self
+    }
+
     /// The text that begins the transaction; nothing in it comes from outside.
     pub(crate) fn begin_text(&self) -> String {
         let level = match self.level {
@@ -97,6 +154,19 @@ impl TxOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_bounds_what_a_transaction_asks_for() {
+        let second = Duration::from_secs(1);
+        let plan = PlanLimits::new().statement_timeout(second);
+        let statement = |options: TxOptions| options.within(plan).statement_timeout;
+        assert_eq!(statement(TxOptions::new()), Some(second));
+        assert_eq!(statement(TxOptions::new().beyond_plan()), Some(second));
+        assert_eq!(statement(TxOptions::new().statement_timeout(second / 2)), Some(second / 2));
+        assert_eq!(statement(TxOptions::new().statement_timeout(second * 2)), Some(second));
+        assert_eq!(statement(TxOptions::new().statement_timeout(second * 2).beyond_plan()), Some(second * 2));
+        assert_eq!(TxOptions::new().within(plan).lock_timeout, None);
+    }
 
     #[test]
     fn limits_are_whole_milliseconds_and_never_none_by_accident() {

@@ -27,6 +27,17 @@ pub(crate) struct Registry {
     cache: Cache<Key, Tenant>,
 }
 
+/// The registry's entry, with what the home is beyond its schema.
+macro_rules! ask {
+    ($function:literal) => {
+        concat!(
+            "select t.*, h.own_role, h.home_versions from platform.",
+            $function,
+            "($1) t cross join lateral platform.tenant_home(t.id) h"
+        )
+    };
+}
+
 /// Why a lookup gave nothing.
 enum Miss {
     Unknown,
@@ -74,19 +85,13 @@ impl Tenants {
             let mut conn = self.begin_outside(TxOptions::new().read_only()).await?;
             let found: Option<Tenant> = match key {
                 Key::Slug(slug) => {
-                    sqlx::query_as("select * from platform.tenant_by_slug($1)")
-                        .bind(slug)
-                        .fetch_optional(&mut conn)
-                        .await?
+                    sqlx::query_as(ask!("tenant_by_slug")).bind(slug).fetch_optional(&mut conn).await?
                 }
                 Key::Domain(host) => {
-                    sqlx::query_as("select * from platform.tenant_by_domain($1)")
-                        .bind(host)
-                        .fetch_optional(&mut conn)
-                        .await?
+                    sqlx::query_as(ask!("tenant_by_domain")).bind(host).fetch_optional(&mut conn).await?
                 }
                 Key::Id(id) => {
-                    sqlx::query_as("select * from platform.tenant_by_id($1)")
+                    sqlx::query_as(ask!("tenant_by_id"))
                         .bind::<Uuid>(id.as_uuid())
                         .fetch_optional(&mut conn)
                         .await?
@@ -94,6 +99,7 @@ impl Tenants {
             };
             Ok::<_, StorageError>(found)
         };
-        found.await.map_err(Miss::Failed)?.ok_or(Miss::Unknown)
+        let found = found.await.map_err(Miss::Failed)?.ok_or(Miss::Unknown)?;
+        Ok(found.judged_by(self.supported()))
     }
 }

@@ -43,7 +43,10 @@ impl Tenants {
             (None, None, None) => return Err(ResolveError::Unnamed),
         };
         match tenant.status() {
-            Status::Active => Ok(tenant),
+            Status::Active => match tenant.unsupported() {
+                None => Ok(tenant),
+                Some(unsupported) => Err(ResolveError::Unsupported(unsupported.clone())),
+            },
             status => Err(ResolveError::NotActive { status }),
         }
     }

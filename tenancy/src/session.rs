@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Tenant, TenantId};
+use crate::{Authority, Tenant, TenantId};
 
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,6 +14,14 @@ use crate::{Tenant, TenantId};
 pub enum Actor {
     /// A person, by the identity that is global to the platform.
     User(Uuid),
+    /// A platform administrator, by leave of a grant for one tenant: its session is made by
+    /// [`Tenants::administrator_session`](crate::Tenants::administrator_session) and no other is let in.
+    Administrator {
+        /// The identity, global to the platform.
+        user: Uuid,
+        /// The grant.
+        grant: Uuid,
+    },
     /// The service itself: provisioning, a scheduled job.
     System(String),
 }
@@ -33,6 +41,7 @@ impl Actor {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::User(_) => "user",
+            Self::Administrator { .. } => "administrator",
             Self::System(_) => "system",
         }
     }
@@ -40,7 +49,7 @@ impl Actor {
     /// Identity inside its kind.
     pub fn id(&self) -> String {
         match self {
-            Self::User(id) => id.to_string(),
+            Self::User(id) | Self::Administrator { user: id, .. } => id.to_string(),
             Self::System(name) => name.clone(),
         }
     }
@@ -63,12 +72,20 @@ struct Inner {
     request_id: Option<String>,
     ip: Option<IpAddr>,
     user_agent: Option<String>,
+    authority: Option<Authority>,
 }
 
 impl Session {
     /// `actor` works for `tenant`.
     pub fn new(tenant: &Tenant, actor: Actor) -> Self {
-        Self(Arc::new(Inner { tenant: tenant.clone(), actor, request_id: None, ip: None, user_agent: None }))
+        Self(Arc::new(Inner {
+            tenant: tenant.clone(),
+            actor,
+            request_id: None,
+            ip: None,
+            user_agent: None,
+            authority: None,
+        }))
     }
 
     /// Correlates logs, events and the audit trail.
@@ -117,6 +134,15 @@ impl Session {
     /// Program of the client, when it was given.
     pub fn client_agent(&self) -> Option<&str> {
         self.0.user_agent.as_deref()
+    }
+
+    /// By what leave an administrator acts; nobody else has one.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.0.authority.as_ref()
+    }
+
+    pub(crate) fn with_authority(self, authority: Authority) -> Self {
+        self.with(|inner| inner.authority = Some(authority))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {

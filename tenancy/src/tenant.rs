@@ -1,10 +1,12 @@
 //! A tenant, as the registry knows it.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, Row, postgres::PgRow};
+use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
+
+use crate::{UnsupportedHome, supported::Supported};
 
 /// Identity of a tenant: a UUIDv7, the first column of every key of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,6 +134,10 @@ struct Record {
     default_currency: String,
     time_zone: String,
     version: i64,
+    own_role: bool,
+    home_versions: BTreeMap<String, i32>,
+    /// Judged when the registry answered, so that a transaction does not have to.
+    unsupported: Option<UnsupportedHome>,
 }
 
 impl Tenant {
@@ -169,6 +175,27 @@ impl Tenant {
     /// epoch says nothing about the new home.
     pub fn epoch(&self) -> i64 {
         self.0.epoch
+    }
+
+    /// Whether its schema has a role of its own, as a second wall.
+    pub fn has_own_role(&self) -> bool {
+        self.0.own_role
+    }
+
+    /// The version of each set that its home had when the registry answered.
+    pub fn home_versions(&self) -> &BTreeMap<String, i32> {
+        &self.0.home_versions
+    }
+
+    pub(crate) fn unsupported(&self) -> Option<&UnsupportedHome> {
+        self.0.unsupported.as_ref()
+    }
+
+    pub(crate) fn judged_by(mut self, supported: &Supported) -> Self {
+        if let Some(record) = Arc::get_mut(&mut self.0) {
+            record.unsupported = supported.judge(&record.slug, &record.home_versions);
+        }
+        self
     }
 
     /// Region of its home.
@@ -217,6 +244,9 @@ impl FromRow<'_, PgRow> for Tenant {
             default_currency: row.try_get("default_currency")?,
             time_zone: row.try_get("time_zone")?,
             version: row.try_get("version")?,
+            own_role: row.try_get("own_role")?,
+            home_versions: row.try_get::<Json<_>, _>("home_versions")?.0,
+            unsupported: None,
         })))
     }
 }

@@ -1,6 +1,6 @@
 //! The handle that a service holds: one pool, the registry, resolution, and `begin`.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe,
@@ -8,8 +8,8 @@ use sqlx::{
 };
 
 use crate::{
-    ConnectError, Session, StorageError, TenantTx, TxOptions, conn::TenantConn, pooler, registry::Registry,
-    tx::settings, warm::Warm,
+    ConnectError, MigrationRange, PlanLimits, Refusal, Session, StorageError, TenantTx, TxOptions,
+    conn::TenantConn, pooler, registry::Registry, supported::Supported, tx::settings, warm::Warm,
 };
 
 /// The tenants of one database, seen by a login that row security holds. Cheap to clone.
@@ -34,6 +34,14 @@ pub struct Tenants {
     base_domains: Arc<[String]>,
     max_connections: u32,
     prepared: bool,
+    plans: Arc<Plans>,
+    supported: Arc<Supported>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Plans {
+    named: HashMap<String, PlanLimits>,
+    others: PlanLimits,
 }
 
 /// How [`Tenants`] connects.
@@ -43,6 +51,8 @@ pub struct TenantsBuilder {
     max_connections: u32,
     acquire_timeout: Duration,
     pooler: Option<Statements>,
+    plans: Plans,
+    supported: Supported,
 }
 
 /// How statements are prepared through a transaction pooler.
@@ -60,6 +70,8 @@ impl Tenants {
             max_connections: 10,
             acquire_timeout: Duration::from_secs(3),
             pooler: None,
+            plans: Plans::default(),
+            supported: Supported::default(),
         }
     }
 
@@ -67,7 +79,8 @@ impl Tenants {
     ///
     /// # Errors
     ///
-    /// When no connection can be had or the database refuses.
+    /// When no connection can be had or the database refuses; [`StorageError::refusal`] tells an administrator
+    /// without leave and a home that this program does not support.
     pub async fn begin(&self, session: &Session) -> Result<TenantTx, StorageError> {
         self.begin_with(session, TxOptions::new()).await
     }
@@ -87,7 +100,12 @@ impl Tenants {
     ///
     /// As [`begin`](Self::begin).
     pub async fn begin_with(&self, session: &Session, options: TxOptions) -> Result<TenantTx, StorageError> {
-        let conn = self.connection(options, settings(session.tenant())).await?;
+        if let Some(unsupported) = session.tenant().unsupported() {
+            return Err(Refusal::Home(unsupported.clone()).into());
+        }
+        self.admit(session).await?;
+        let plan = self.plans.named.get(session.tenant().plan()).unwrap_or(&self.plans.others);
+        let conn = self.connection(options.within(*plan), settings(session.tenant())).await?;
         Ok(TenantTx::new(conn, session, options.is_read_only()))
     }
 
@@ -139,6 +157,10 @@ impl Tenants {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    pub(crate) fn supported(&self) -> &Supported {
+        &self.supported
     }
 
     pub(crate) fn base_domains(&self) -> &[String] {
@@ -208,6 +230,36 @@ impl TenantsBuilder {
         self
     }
 
+    /// What transactions of tenants with this plan may take; see [`TxOptions::beyond_plan`] for the way round it.
+    #[must_use]
+    pub fn plan(mut self, name: impl Into<String>, limits: PlanLimits) -> Self {
+        self.plans.named.insert(name.into(), limits);
+        self
+    }
+
+    /// What tenants may whose plan was not given; no limits when this is not given either.
+    #[must_use]
+    pub fn other_plans(mut self, limits: PlanLimits) -> Self {
+        self.plans.others = limits;
+        self
+    }
+
+    /// The sets that this program was compiled with: a tenant whose home has another version of one than its newest
+    /// is refused, by [`resolve`](Tenants::resolve) and at the beginning of a transaction. Without this call
+    /// whatever is there is served.
+    #[must_use]
+    pub fn supports(mut self, sets: &[formwork_migrations::Set]) -> Self {
+        self.supported.add_sets(sets);
+        self
+    }
+
+    /// Other versions of one set than the newest, for the time of a rolling deploy.
+    #[must_use]
+    pub fn supports_range(mut self, range: MigrationRange) -> Self {
+        self.supported.add_range(range);
+        self
+    }
+
     /// Connects by URL.
     ///
     /// # Errors
@@ -240,6 +292,8 @@ impl TenantsBuilder {
             base_domains: self.base_domains.into(),
             max_connections: self.max_connections,
             prepared: self.pooler != Some(Statements::Unnamed),
+            plans: Arc::new(self.plans),
+            supported: Arc::new(self.supported),
         };
         refuse_privileged_login(&tenants).await?;
         Ok(tenants)

@@ -10,6 +10,7 @@ use sqlx::{PgConnection, Row};
 use crate::{
     CommitError, CommitToken, Session, StorageError, Tenant, TenantId,
     conn::{CommitAnswer, TenantConn},
+    own_role,
 };
 
 /// A transaction of one session's tenant.
@@ -33,10 +34,15 @@ pub struct TenantTx {
 pub(crate) fn settings(tenant: &Tenant) -> String {
     let id = tenant.id();
     let schema = tenant.schema_name();
-    format!(
+    let mut text = format!(
         "; set local app.current_tenant = '{id}'; set local app.current_org_id = '{id}'; \
          set local search_path = {schema}, pg_temp"
-    )
+    );
+    if tenant.has_own_role() {
+        text.push_str("; set local role ");
+        text.push_str(&own_role::name(id));
+    }
+    text
 }
 
 impl TenantTx {

@@ -3,7 +3,9 @@
 
 use formwork_audit::{Audit, Event, Filter, Outcome, Target};
 use formwork_migrations::{AUDIT, TENANCY};
-use formwork_tenancy::{Actor, Isolation, Tenant, local_postgres::LocalRole, testing::TestDatabase};
+use formwork_tenancy::{
+    Actor, Isolation, NewAdministratorGrant, Tenant, local_postgres::LocalRole, testing::TestDatabase,
+};
 use sqlx::Connection;
 use uuid::Uuid;
 
@@ -115,4 +117,35 @@ async fn an_action_of_another_form_is_refused() {
     let mut tx = db.tenants().begin(&db.session(&tenant, Actor::system("test"))).await.unwrap();
     let error = Audit::new().record(&mut tx, Event::new("Assigned")).await.unwrap_err();
     assert_eq!(error.to_string(), "`Assigned` is no action: write it as `noun.verb`, lower case");
+}
+
+/// The tenant reads in its own trail who was there, by what leave and why.
+#[tokio::test]
+async fn what_an_administrator_does_is_told_with_the_leave_and_its_reason() {
+    let db = database().await;
+    let tenant = db.tenant("a", Isolation::Shared).await;
+    let user = db.control().ensure_user("root@example.com", "Root", None).await.unwrap().id;
+    let hour = std::time::Duration::from_secs(3_600);
+    let grant = NewAdministratorGrant::new(user, tenant.id(), "ticket 4711", &Actor::system("on-call"), hour);
+    let grant = db.control().grant_administrator(&grant).await.unwrap();
+    let session = db.tenants().administrator_session(grant, user).await.unwrap();
+    let mut tx = db.tenants().begin(&session).await.unwrap();
+    let events = [Event::new("project.renamed"), Event::new("project.removed").reason("asked for")];
+    Audit::new().record_many(&mut tx, &events).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = db.tenants().begin_read(&db.session(&tenant, Actor::system("test"))).await.unwrap();
+    let stored: Vec<(String, String, String, String)> =
+        sqlx::query_as("select action, actor_type, actor_id, reason from audit_events order by action")
+            .fetch_all(&mut *tx)
+            .await
+            .unwrap();
+    let line = |action: &str, reason: String| {
+        (action.to_owned(), "administrator".to_owned(), user.to_string(), reason)
+    };
+    let leave = format!("administrator grant {grant}: ticket 4711");
+    assert_eq!(
+        stored,
+        [line("project.removed", format!("asked for; {leave}")), line("project.renamed", leave)]
+    );
 }

@@ -24,7 +24,7 @@ const THINGS: Set = Set {
                 id uuid not null, kind text not null, primary key (tenant_id, id));
               alter table things enable row level security;
               alter table things force row level security;
-              create policy tenant_isolation on things as permissive for all to public
+              create policy tenant_isolation_8c2860cb on things as permissive for all to public
                 using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
                 with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
               grant select, insert, update, delete on things to formwork_app;",

@@ -42,7 +42,7 @@ struct App {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let db = TestDatabase::new(&[TENANCY, AUTHZ, AUDIT, ENTITY_LINKS, notes_table()]).await;
+    let db = TestDatabase::new(&[TENANCY, AUTHZ, AUDIT, ENTITY_LINKS, notes_table()?]).await;
     let authz = Authz::new(Schema::parse(SCHEMA)?);
     let audit = Audit::new();
     let types = LinkTypes::new().with(LinkType::new("answers", "answered_by"));
@@ -95,14 +95,14 @@ async fn write(app: &App, session: &Session, body: &str, answers: Option<Uuid>) 
 }
 
 /// The application's own table, with the generated row security.
-fn notes_table() -> Set {
+fn notes_table() -> Result<Set, Failure> {
     let sql = format!(
         "create table notes (
            tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
            id uuid not null, body text not null, primary key (tenant_id, id));
          {}",
-        TenantTable::new("notes").sql()
+        TenantTable::new("notes").sql()?
     );
     let home = vec![Migration { version: 1, name: "notes", sql: sql.leak() }];
-    Set { name: "example/notes", platform: &[], home: home.leak() }
+    Ok(Set { name: "example/notes", platform: &[], home: home.leak() })
 }

@@ -28,7 +28,7 @@ create index audit_events_of_action on audit_events (tenant_id, action, id);
 
 alter table audit_events enable row level security;
 alter table audit_events force row level security;
-create policy tenant_isolation on audit_events as permissive for all to public
+create policy tenant_isolation_8c2860cb on audit_events as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert on audit_events to formwork_app;

@@ -19,7 +19,7 @@ create index permission_tuples_by_subject
 
 alter table permission_tuples enable row level security;
 alter table permission_tuples force row level security;
-create policy tenant_isolation on permission_tuples as permissive for all to public
+create policy tenant_isolation_8c2860cb on permission_tuples as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert, update, delete on permission_tuples to formwork_app;

@@ -21,7 +21,7 @@ create index permission_changes_by_xid on platform.permission_changes (tenant_id
 
 alter table platform.permission_changes enable row level security;
 alter table platform.permission_changes force row level security;
-create policy tenant_isolation on platform.permission_changes as permissive for all to public
+create policy tenant_isolation_8c2860cb on platform.permission_changes as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert on platform.permission_changes to formwork_app;

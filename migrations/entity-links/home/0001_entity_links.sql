@@ -20,7 +20,7 @@ create index entity_links_by_target on entity_links
 
 alter table entity_links enable row level security;
 alter table entity_links force row level security;
-create policy tenant_isolation on entity_links as permissive for all to public
+create policy tenant_isolation_8c2860cb on entity_links as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert, update, delete on entity_links to formwork_app;

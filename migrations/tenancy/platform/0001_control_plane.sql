@@ -68,7 +68,7 @@ create table platform.outbox (
 create index outbox_by_xid on platform.outbox (xid);
 alter table platform.outbox enable row level security;
 alter table platform.outbox force row level security;
-create policy tenant_isolation on platform.outbox as permissive for all to public
+create policy tenant_isolation_8c2860cb on platform.outbox as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert on platform.outbox to formwork_app;

@@ -10,7 +10,12 @@ use tokio::{
 };
 
 use super::{Failure, say};
-use crate::{app::App, databases::Databases, router::router, token::Tokens};
+use crate::{
+    app::App,
+    databases::{Databases, sets},
+    router::router,
+    token::Tokens,
+};
 
 /// How long requests may go on after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -40,7 +45,7 @@ impl Serve {
     pub(super) async fn run(self, state: &Path) -> Result<(), Failure> {
         let mut stop = Stop::new()?;
         let listener = listen(self.listen, "--listen").await?;
-        let mut builder = Tenants::builder().max_connections(self.max_connections);
+        let mut builder = Tenants::builder().supports(&sets()).max_connections(self.max_connections);
         for domain in &self.base_domain {
             builder = builder.base_domain(domain);
         }

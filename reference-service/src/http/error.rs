@@ -9,7 +9,9 @@ use axum::{
 };
 use formwork_audit::AuditError;
 use formwork_authz::{CheckError, WriteError};
-use formwork_tenancy::{CommitError, InvalidCursor, ResolveError, Status, StorageError};
+use formwork_tenancy::{
+    CommitError, InvalidCursor, Limit, Refusal, ResolveError, Status, StorageError, UnsupportedHome,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -166,6 +168,28 @@ impl ApiError {
         error
     }
 
+    /// 503: the tenant's home is being migrated, or its migration failed.
+    fn home_version(unsupported: UnsupportedHome) -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "tenant-home-version",
+            "this tenant is being brought to another version: try again later",
+        );
+        error.cause = Some(unsupported.into());
+        error
+    }
+
+    /// 503: a statement met its time limit, and would again.
+    fn too_slow(cause: StorageError) -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "time-limit",
+            "this took longer than the tenant's plan allows, and nothing was stored: ask for less at once",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.code
@@ -205,7 +229,9 @@ impl ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE && self.code != "outcome-unknown" {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE
+            && !matches!(self.code, "outcome-unknown" | "time-limit")
+        {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -246,6 +272,16 @@ impl Carried {
 
 impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
+        match error.refusal() {
+            Some(Refusal::Home(unsupported)) => return Self::home_version(unsupported.clone()),
+            Some(refusal) => {
+                return Self::new(StatusCode::FORBIDDEN, "administrator-refused", refusal.to_string());
+            }
+            None => {}
+        }
+        if error.limit() == Some(Limit::Statement) {
+            return Self::too_slow(error);
+        }
         if error.is_unavailable() {
             Self::unavailable(error)
         } else if error.is_retryable() {
@@ -298,6 +334,7 @@ impl From<ResolveError> for ApiError {
                     Self::new(StatusCode::SERVICE_UNAVAILABLE, "tenant-not-ready", text)
                 }
             },
+            ResolveError::Unsupported(unsupported) => Self::home_version(unsupported),
             ResolveError::Storage(error) => error.into(),
             other => Self::internal(other),
         }

@@ -56,7 +56,7 @@ impl Service {
 
     /// Another process on the same database, with nothing in memory yet.
     pub(crate) async fn another(&self) -> Self {
-        let tenants = self.db.connect(Tenants::builder()).await;
+        let tenants = self.db.connect(Tenants::builder().supports(&sets())).await;
         Self::serve(self.db.clone(), tenants, self.key.clone()).await
     }
 
@@ -72,6 +72,11 @@ impl Service {
     /// A new tenant.
     pub(crate) async fn tenant(&self, slug: &str, isolation: Isolation) -> Site {
         Site { tenant: self.db.tenant(slug, isolation).await, service: self.clone() }
+    }
+
+    /// The same tenant, asked of another process.
+    pub(crate) fn elsewhere(&self, site: &Site) -> Site {
+        Site { tenant: site.tenant.clone(), service: self.clone() }
     }
 
     /// A connection of the owner's.

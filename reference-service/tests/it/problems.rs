@@ -5,7 +5,7 @@ use formwork_tenancy::{CommitError, Isolation, StorageError};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::kit::{Ask, Member, Service, Site};
+use crate::kit::{Ask, Member, PASSWORD, Service, Site};
 
 async fn site() -> (Site, Member) {
     let site = Service::start().await.tenant("a", Isolation::Shared).await;
@@ -207,4 +207,25 @@ async fn a_panic_is_a_problem_document() {
     let document: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(document["type"], "urn:formwork:problem:internal");
     assert!(!document.to_string().contains("on purpose"));
+}
+
+/// What a failed migration leaves behind; see `formwork migrate`.
+#[tokio::test]
+async fn a_tenant_whose_home_is_at_another_version_is_told_to_come_back_and_the_others_are_served() {
+    let service = Service::start().await;
+    let left = service.tenant("left", Isolation::Schema).await;
+    let good = service.tenant("good", Isolation::Schema).await;
+    for site in [&left, &good] {
+        site.member("ada", Role::Owner).await;
+    }
+    sqlx::query("delete from platform.migration_ledger where home = $1 and set_name = 'service/tasks'")
+        .bind(left.tenant.schema_name())
+        .execute(&mut service.owner().await)
+        .await
+        .unwrap();
+    let another = service.another().await;
+    let answer = another.elsewhere(&left).login("ada@example.com", PASSWORD).await;
+    answer.problem(503, "tenant-home-version");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    another.elsewhere(&good).login("ada@example.com", PASSWORD).await.is(200);
 }

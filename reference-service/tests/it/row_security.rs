@@ -11,7 +11,8 @@ use crate::kit::{Service, Site};
 /// Platform tables of which the service's login sees its tenant's rows.
 const STREAMS: [&str; 2] = ["outbox", "permission_changes"];
 /// Platform tables on which it has no right at all.
-const CLOSED: [&str; 7] = [
+const CLOSED: [&str; 8] = [
+    "administrator_grants",
     "memberships",
     "migration_failures",
     "migration_ledger",
@@ -21,13 +22,16 @@ const CLOSED: [&str; 7] = [
     "users",
 ];
 /// Functions of the platform that it may call.
-const FUNCTIONS: [&str; 6] = [
+const FUNCTIONS: [&str; 9] = [
+    "administrator_grant",
     "confirm_tenant",
     "member_by_email",
     "record_security_event",
     "tenant_by_domain",
     "tenant_by_id",
     "tenant_by_slug",
+    "tenant_home",
+    "use_administrator_grant",
 ];
 const TENANT: &str = "(tenant_id = ( SELECT (NULLIF(current_setting('app.current_tenant'::text, true), ''::text))::uuid AS \"nullif\"))";
 
@@ -133,7 +137,7 @@ async fn policy_faults(owner: &mut PgConnection, table: &Table) -> Vec<String> {
         using: Some(using.to_owned()),
         check: check.map(str::to_owned),
     };
-    let mut expected = vec![policy("tenant_isolation", "ALL", "public", TENANT, Some(TENANT))];
+    let mut expected = vec![policy("tenant_isolation_8c2860cb", "ALL", "public", TENANT, Some(TENANT))];
     if table.schema == "platform" {
         expected.push(policy("relay_reads", "SELECT", "formwork_relay", "true", None));
     }

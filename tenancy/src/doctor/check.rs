@@ -95,6 +95,8 @@ impl<'a> Questions<'a> {
             .bind(&self.expected.default)
             .bind(&self.expected.create_policy)
             .bind(&self.config.always_triggers)
+            .bind(&self.expected.policy_name)
+            .bind(&self.expected.restrictions)
             .persistent(false)
     }
 }

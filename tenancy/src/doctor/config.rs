@@ -1,10 +1,15 @@
 //! What the doctor takes for granted: names of logins, and what was allowed on purpose.
 
+use formwork_migrations::TenantTable;
+
 /// Definer functions of our own migrations: each takes an exact key, so that no session can list tenants.
-const DEFINERS: [&str; 5] = [
+const DEFINERS: [&str; 8] = [
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
+    "platform.tenant_home(uuid)",
+    "platform.administrator_grant(uuid, uuid)",
+    "platform.use_administrator_grant(uuid, uuid, uuid, jsonb)",
     "platform.member_by_email(uuid, text)",
     "platform.record_security_event(text, uuid, jsonb)",
 ];
@@ -40,6 +45,7 @@ pub struct DoctorConfig {
     pub(super) global_tables: Vec<String>,
     pub(super) definers: Vec<String>,
     pub(super) always_triggers: Vec<String>,
+    pub(super) tables: Vec<TenantTable>,
 }
 
 impl Default for DoctorConfig {
@@ -58,6 +64,7 @@ impl DoctorConfig {
             global_tables: Vec::new(),
             definers: DEFINERS.map(str::to_owned).to_vec(),
             always_triggers: ALWAYS_TRIGGERS.map(str::to_owned).to_vec(),
+            tables: Vec::new(),
         }
     }
 
@@ -86,6 +93,14 @@ impl DoctorConfig {
     #[must_use]
     pub fn global_table(mut self, table: impl Into<String>) -> Self {
         self.global_tables.push(table.into());
+        self
+    }
+
+    /// A table as its migration declares it: every home's table of this name must have its rules
+    /// ([`TenantTable::restrict`]), with the declared text.
+    #[must_use]
+    pub fn table(mut self, table: TenantTable) -> Self {
+        self.tables.push(table);
         self
     }
 

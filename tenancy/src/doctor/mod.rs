@@ -82,7 +82,8 @@ impl ControlPlane {
             .persistent(false)
             .fetch_one(&mut *conn)
             .await?;
-        let expected = if migrated { Expected::read(&mut conn).await? } else { Expected::default() };
+        let expected =
+            if migrated { Expected::read(&mut conn, &config.tables).await? } else { Expected::default() };
         let questions = Questions { config, app_role: &config.app_role, expected: &expected };
         let mut tx = conn.begin().await?;
         // One snapshot for all questions; names are printed in full; a plan is used once and not worth compiling.

@@ -1,7 +1,10 @@
 //! Policies: exactly one permissive policy a table, for all commands, and it reads as our generator writes it.
 //!
+//! Its name carries the hash of its text, so a name that is not this generator's tells of another version, and a
+//! text under this name that is not this generator's was changed by hand.
+//!
 //! Permissive policies are joined by OR, so a second one widens the first. Restrictive ones narrow, so they are
-//! welcome. A stream has one more, by which the relay reads. A policy is compared as the server prints it; what
+//! welcome; those of a declared table are looked for and compared. A stream has one more, by which the relay reads. A policy is compared as the server prints it; what
 //! is wrong with one that differs is said as closely as can be told.
 
 use super::check::{Check, Rule, of_catalogue};
@@ -20,6 +23,9 @@ pub(super) const CHECK: Check = Check {
         Rule::error("policy-volatile", WRITE_AGAIN),
         Rule::error("policy-no-check", WRITE_AGAIN),
         Rule::error("policy-differs", WRITE_AGAIN),
+        Rule::error("policy-misnamed", "rename it: the hash in the name is to be that of the text"),
+        Rule::error("restriction-missing", "create the declared rule: without it the table's rows lie open"),
+        Rule::error("restriction-differs", "put the declared rule in its place, or declare it as it is here"),
         Rule::warning(
             "restriction-slow",
             "compare columns uncast, and only with what is STABLE and in a sub-select",
@@ -27,9 +33,17 @@ pub(super) const CHECK: Check = Check {
     ],
     query: of_catalogue!(
         r"
--- $6: our clause as this server prints it; $8: the statement that makes our policy.
-, policy as (
-  select t.oid, t.name, t.tenant_type, p.polname, p.polpermissive,
+-- $6: our clause as this server prints it; $8: the statement that makes our policy; $10: its name; $11: the rules of
+-- declared tables, with their clauses as printed for the shared home.
+, declared as (
+  select t.oid, t.name, d.rule, d.name as polname, d.using_, d.check_, replace(d.sql, '@table@', t.name) as sql
+    from unnest($11::jsonb[]) j
+    cross join lateral jsonb_to_record(j)
+      as d (declared text, rule text, name text, using_ text, check_ text, sql text)
+    join tenant_table t on t.plain = d.declared or t.home and t.relname = d.declared
+),
+policy as (
+  select t.oid, t.name, t.nspname, t.tenant_type, p.polname::text as polname, p.polpermissive,
          p.polcmd = '*' as every_command,
          p.polroles <@ (array[0::oid] || array(select role from reach where is_app)) as for_app,
          coalesce(t.platform and p.polpermissive and p.polcmd = 'r'
@@ -37,6 +51,13 @@ pub(super) const CHECK: Check = Check {
          pg_get_expr(p.polqual, p.polrelid) as using_, pg_get_expr(p.polwithcheck, p.polrelid) as check_,
          concat(p.polqual::text, p.polwithcheck::text) as tree
     from tenant_table t join pg_policy p on p.polrelid = t.oid
+),
+restriction as (
+  select d.*, p.polname is not null as found,
+         p.every_command and p.for_app and not p.polpermissive
+         and replace(p.using_, p.nspname || '.', '') = d.using_
+         and replace(p.check_, p.nspname || '.', '') = d.check_ as agrees
+    from declared d left join policy p on p.oid = d.oid and p.polname = d.polname
 ),
 judged as (
   select *, case
@@ -68,7 +89,7 @@ judged as (
 ),
 counted as (
   select *, count(*) over (partition by oid) as n,
-         row_number() over (partition by oid, fault is null order by polname <> 'tenant_isolation', polname) as nth
+         row_number() over (partition by oid, fault is null order by polname <> $10, polname) as nth
     from judged where polpermissive
 )
 select case when n = 1 then fault else 'policy-extra' end, format('policy %I on %s', polname, name),
@@ -79,7 +100,10 @@ select case when n = 1 then fault else 'policy-extra' end, format('policy %I on 
          when 'policy-casts-tenant' then 'casts the column, so that no index serves it'
          when 'policy-volatile' then 'calls a volatile function for every row'
          when 'policy-no-check' then 'has no WITH CHECK of its own'
-         when 'policy-differs' then 'is not what the generator writes'
+         when 'policy-differs' then case
+           when polname = $10 then 'was changed by hand: it has the generator''s name and not its text'
+           when polname ~ '^tenant_isolation_[0-9a-f]{8}$' then 'is of another version of the generator'
+           else 'is not what the generator writes' end
          else 'stands beside another'
        end || format(': using %s with check %s', coalesce(using_, 'nothing'), coalesce(check_, 'nothing')),
        format('drop policy %I on %s', polname, name)
@@ -92,6 +116,27 @@ select 'policy-missing', t.name, 'has no policy that lets the tenant in and the 
   from tenant_table t left join counted c on c.oid = t.oid
  group by t.oid, t.name
 having count(c.oid) <> 1 and count(*) filter (where c.oid is not null and c.fault is null) = 0
+union all
+select 'policy-misnamed', format('policy %I on %s', polname, name),
+       'has the generator''s text and not its name, ' || $10,
+       format('alter policy %I on %s rename to %I', polname, name, $10)
+  from counted where n = 1 and fault is null and polname <> $10
+union all
+select 'restriction-missing', format('policy %I on %s', polname, name), 'is declared and is not there', sql
+  from restriction where not found
+union all
+select 'restriction-differs', format('policy %I on %s', polname, name),
+       'has another text than the declared rule',
+       format('drop policy %I on %s; %s', polname, name, sql)
+  from restriction where found and agrees is distinct from true
+union all
+select 'restriction-differs', format('policy %I on %s', p.polname, p.name),
+       'is another text of a declared rule',
+       format('drop policy %I on %s', p.polname, p.name)
+  from policy p
+ where not p.polpermissive and exists (
+   select from declared d where d.oid = p.oid and p.polname ~ ('^' || d.rule || '_[0-9a-f]{8}$'))
+   and p.polname not in (select d.polname from declared d where d.oid = p.oid)
 union all
 select 'restriction-slow', format('policy %I on %s', polname, name),
        case when volatile_ then 'calls a volatile function for every row'

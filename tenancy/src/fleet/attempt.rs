@@ -10,6 +10,7 @@ use super::{
     ledger::PREPARE,
     message::{Message, StepError},
 };
+use crate::own_role;
 
 /// How a home's transaction ends.
 #[derive(Debug)]
@@ -68,6 +69,12 @@ pub(super) async fn migrate(
         }
     }
     message.steps(&home.schema, steps);
+    if home.is_platform() {
+        message.push(own_role::SHARE_PLATFORM);
+    }
+    if let (true, Some(tenant)) = (home.own_role, home.tenant()) {
+        message.push(&own_role::take_over(tenant, &home.schema));
+    }
     message.push(if mode.commits() { "commit" } else { "rollback" });
     message.send(conn).await
 }

@@ -5,24 +5,27 @@ with home as (
   select oid, nspname as name, nspacl, nspowner from pg_namespace where nspname = any($1)),
 relation as (
   select c.*, home.name as home from pg_class c join home on home.oid = c.relnamespace where not c.relispartition),
+-- A role of a tenant's own holds what the service's login holds elsewhere.
+grantee as (
+  select oid, regexp_replace(rolname, '^formwork_t_[0-9a-f]{32}$', 'formwork_app') as rolname from pg_roles),
 grants as (
   select relation.home, format('grant on %s to %s: ', relname, coalesce(r.rolname, 'public')) as start,
          privilege_type || case when is_grantable then '*' else '' end as privilege
     from relation
          cross join aclexplode(coalesce(relacl, acldefault(case relkind when 'S' then 's' else 'r' end::"char", relowner)))
-         left join pg_roles r on r.oid = grantee
+         left join grantee r on r.oid = grantee
    where relkind in ('r', 'p', 'v', 'm', 'S')
   union all
   select home.name, format('grant on the schema to %s: ', coalesce(r.rolname, 'public')), privilege_type
-    from home cross join aclexplode(coalesce(nspacl, acldefault('n', nspowner))) left join pg_roles r on r.oid = grantee
+    from home cross join aclexplode(coalesce(nspacl, acldefault('n', nspowner))) left join grantee r on r.oid = grantee
   union all
   select home.name, format('grant on function %s to %s: ', p.proname, coalesce(r.rolname, 'public')), privilege_type
     from home join pg_proc p on p.pronamespace = home.oid
-         cross join aclexplode(coalesce(proacl, acldefault('f', proowner))) left join pg_roles r on r.oid = grantee
+         cross join aclexplode(coalesce(proacl, acldefault('f', proowner))) left join grantee r on r.oid = grantee
   union all
   select relation.home, format('grant on %s.%s to %s: ', relname, attname, coalesce(r.rolname, 'public')), privilege_type
     from relation join pg_attribute a on a.attrelid = relation.oid and a.attacl is not null
-         cross join aclexplode(attacl) left join pg_roles r on r.oid = grantee),
+         cross join aclexplode(attacl) left join grantee r on r.oid = grantee),
 fact as (
   select home, format('%s %s owner %s row security %s forced %s%s',
            case relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 'view'

@@ -14,6 +14,7 @@ pub(super) const PLATFORM: &str = "platform";
 pub struct Home {
     pub(crate) schema: String,
     pub(crate) tenant: Option<(TenantId, String)>,
+    pub(super) own_role: bool,
 }
 
 impl Home {

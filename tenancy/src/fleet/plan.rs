@@ -83,7 +83,7 @@ impl fmt::Display for FleetPlan {
     }
 }
 
-type PlanRow = (String, Option<Uuid>, Option<String>, Option<Vec<i64>>, Option<i64>);
+type PlanRow = (String, Option<Uuid>, Option<String>, Option<Vec<i64>>, Option<i64>, bool);
 
 /// Reads the plan, of all homes or of one. One query where the platform has been migrated before.
 pub(super) async fn read(
@@ -104,13 +104,16 @@ pub(super) async fn read(
         rows => (rows?, false),
     };
     let mut homes = Vec::with_capacity(rows.len());
-    for (schema, id, slug, missing, changed) in rows {
+    for (schema, id, slug, missing, changed, own_role) in rows {
         let step = |nr: i64| usize::try_from(nr - 1).ok().and_then(|nr| steps.get(nr));
         if let Some(step) = changed.and_then(step) {
             return Err(ControlError::Changed { name: step.label(), home: schema });
         }
         let steps = missing.into_iter().flatten().filter_map(step).map(Arc::clone).collect();
-        homes.push(PlannedHome { home: Home { schema, tenant: id.map(Into::into).zip(slug) }, steps });
+        homes.push(PlannedHome {
+            home: Home { schema, tenant: id.map(Into::into).zip(slug), own_role },
+            steps,
+        });
     }
     Ok(FleetPlan { homes, is_new })
 }
@@ -135,7 +138,9 @@ async fn query(
     };
     let tenants = match tenants {
         true => {
-            "union all select 2, schema_name, id, slug from platform.tenants
+            // From the whole row, since the first migration of the platform does not know the column.
+            "union all select 2, schema_name, id, slug, coalesce((to_jsonb(t) ->> 'own_role')::boolean, false)
+               from platform.tenants t
               where isolation = 'schema' and status <> 'deleted'"
         }
         false => "",
@@ -145,17 +150,17 @@ async fn query(
            select * from unnest($1::bool[], $2::text[], $3::int[], $4::bytea[]) with ordinality
              as step (of_platform, set_name, version, checksum, nr)),
          home as (
-           select 0 as rank, '{PLATFORM}' as name, null::uuid as tenant, null::text as slug
-           union all select 1, '{SHARED}', null, null {tenants})
+           select 0 as rank, '{PLATFORM}' as name, null::uuid as tenant, null::text as slug, false as own_role
+           union all select 1, '{SHARED}', null, null, false {tenants})
          select home.name, home.tenant, home.slug,
                 array_agg(step.nr order by step.nr) filter (where step.nr is not null and done.home is null),
-                min(step.nr) filter (where done.checksum <> step.checksum)
+                min(step.nr) filter (where done.checksum <> step.checksum), home.own_role
            from home
            left join step on step.of_platform = (home.rank = 0)
            left join {ledger} done
              on done.home = home.name and done.set_name = step.set_name and done.version = step.version
           where home.name = $5 or $5 is null
-          group by home.rank, home.name, home.tenant, home.slug
+          group by home.rank, home.name, home.tenant, home.slug, home.own_role
           order by home.rank, home.tenant"
     );
     sqlx::query_as(AssertSqlSafe(text))

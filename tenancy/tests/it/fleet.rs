@@ -23,7 +23,7 @@ macro_rules! tenant_table {
                id uuid not null default gen_random_uuid(), ", $columns, " primary key (tenant_id, id));
              alter table ", $name, " enable row level security;
              alter table ", $name, " force row level security;
-             create policy tenant_isolation on ", $name, " as permissive for all to public
+             create policy tenant_isolation_8c2860cb on ", $name, " as permissive for all to public
                using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
                with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
              grant select, insert, update, delete on ", $name, " to formwork_app;\n"

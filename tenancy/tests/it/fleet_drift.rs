@@ -18,7 +18,7 @@ async fn drift_is_found_and_shown_line_by_line() {
     let changes = [
         ("t3", "alter table {}.tasks add column extra text default 'x' not null"),
         ("t4", "drop index {}.tasks_of_project"),
-        ("t5", "alter policy tenant_isolation on {}.comments using (true)"),
+        ("t5", "alter policy tenant_isolation_8c2860cb on {}.comments using (true)"),
         (
             "t6",
             "alter table {}.comments no force row level security; grant truncate on {}.comments to formwork_app",
@@ -46,8 +46,8 @@ async fn drift_is_found_and_shown_line_by_line() {
         ("t4", "index tasks_of_project on tasks: CREATE INDEX tasks_of_project ON tasks USING btree (tenant_id, project_id)".to_owned(), String::new()),
         (
             "t5",
-            format!("policy tenant_isolation on comments permissive for * to public using {TENANT} with check {TENANT}"),
-            format!("policy tenant_isolation on comments permissive for * to public using true with check {TENANT}"),
+            format!("policy tenant_isolation_8c2860cb on comments permissive for * to public using {TENANT} with check {TENANT}"),
+            format!("policy tenant_isolation_8c2860cb on comments permissive for * to public using true with check {TENANT}"),
         ),
     ];
     for (slug, missing, extra) in expected {

@@ -30,7 +30,7 @@ fn table(name: &str, columns: &str) -> String {
 }
 
 fn walled(name: &str, columns: &str) -> String {
-    table(name, columns) + &TenantTable::new(name).sql()
+    table(name, columns) + &TenantTable::new(name).sql().unwrap()
 }
 
 async fn scalar<T>(tx: &mut TenantTx, sql: &'static str) -> T
@@ -201,8 +201,8 @@ async fn an_owners_view_over_a_table_that_is_not_forced() {
 async fn a_policy_that_does_not_check_what_is_written() {
     const OWN: &str = "tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid)";
     let sql = format!(
-        "{} drop policy tenant_isolation on notes;
-         create policy tenant_isolation on notes for all using ({OWN}) with check (true);",
+        "{} drop policy tenant_isolation_8c2860cb on notes;
+         create policy tenant_isolation_8c2860cb on notes for all using ({OWN}) with check (true);",
         walled("notes", "body text")
     );
     let db = careless("no check", sql).await;
@@ -333,8 +333,8 @@ async fn a_temporary_table_that_stays_on_the_connection() {
 #[tokio::test]
 async fn a_login_that_needs_no_tenant() {
     let sql = walled("notes", "body text")
-        + "drop policy tenant_isolation on notes;
-           create policy tenant_isolation on notes for all using (
+        + "drop policy tenant_isolation_8c2860cb on notes;
+           create policy tenant_isolation_8c2860cb on notes for all using (
              tenant_id = coalesce(nullif(current_setting('app.current_tenant', true), '')::uuid, tenant_id));";
     let db = careless("fail open", sql).await;
     let outcome = IsolationTest::new(&db).run(a_note, idle).await;

@@ -22,7 +22,7 @@ const NOTES: Set = Set {
                 primary key (tenant_id, id));
               alter table notes enable row level security;
               alter table notes force row level security;
-              create policy tenant_isolation on notes as permissive for all to public
+              create policy tenant_isolation_8c2860cb on notes as permissive for all to public
                 using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
                 with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
               grant select, insert, update, delete on notes to formwork_app;",

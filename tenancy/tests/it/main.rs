@@ -2,10 +2,12 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test fails by panicking, and looks under the guard"
 )]
 
+mod administrator;
 mod cancel;
 mod compile_fail;
 mod doctor;
@@ -13,13 +15,19 @@ mod envelope;
 mod fleet;
 mod fleet_drift;
 mod fleet_failures;
+mod home_versions;
 mod isolated;
 mod isolation;
 mod local_postgres;
+mod own_role;
 mod panicked;
 mod pgbouncer;
+mod plan_limits;
+mod plans;
 mod resolve;
 mod run;
 mod savepoint;
+mod tenant_table;
+mod three_phase;
 mod transaction;
 mod warm;

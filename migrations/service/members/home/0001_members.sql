@@ -13,7 +13,7 @@ create table members (
 
 alter table members enable row level security;
 alter table members force row level security;
-create policy tenant_isolation on members as permissive for all to public
+create policy tenant_isolation_8c2860cb on members as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert, update, delete on members to formwork_app;

@@ -32,7 +32,7 @@ create unique index projects_origin on projects (tenant_id, origin, origin_id) w
 
 alter table projects enable row level security;
 alter table projects force row level security;
-create policy tenant_isolation on projects as permissive for all to public
+create policy tenant_isolation_8c2860cb on projects as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert, update, delete on projects to formwork_app;

@@ -16,7 +16,7 @@ create table task_boards (
 
 alter table task_boards enable row level security;
 alter table task_boards force row level security;
-create policy tenant_isolation on task_boards as permissive for all to public
+create policy tenant_isolation_8c2860cb on task_boards as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert, update, delete on task_boards to formwork_app;
@@ -40,7 +40,7 @@ create index task_columns_of_board on task_columns (tenant_id, board_id, positio
 
 alter table task_columns enable row level security;
 alter table task_columns force row level security;
-create policy tenant_isolation on task_columns as permissive for all to public
+create policy tenant_isolation_8c2860cb on task_columns as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert, update, delete on task_columns to formwork_app;
@@ -78,7 +78,7 @@ create index tasks_of_parent on tasks (tenant_id, parent_id) where parent_id is 
 
 alter table tasks enable row level security;
 alter table tasks force row level security;
-create policy tenant_isolation on tasks as permissive for all to public
+create policy tenant_isolation_8c2860cb on tasks as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
 grant select, insert, update, delete on tasks to formwork_app;

@@ -65,7 +65,7 @@ async fn a_partition_passes_by_the_policy_of_its_parent() {
             tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
             id uuid not null, primary key (tenant_id, id)) partition by range (id);"
         .to_owned()
-        + &formwork_tenancy::TenantTable::new("shared.readings").sql()
+        + &formwork_tenancy::TenantTable::new("shared.readings").sql().unwrap()
         + "create table shared.readings_all partition of shared.readings default;";
     patient.is_fine(By::Owner, &tables).await;
     let seed = "grant select on shared.readings_all to formwork_app";

@@ -21,7 +21,7 @@ async fn a_primary_key_without_the_tenant() {
                   tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid);
                 create index on shared.keyed (tenant_id);"
         .to_owned()
-        + &formwork_tenancy::TenantTable::new("shared.keyed").sql();
+        + &formwork_tenancy::TenantTable::new("shared.keyed").sql().unwrap();
     let object = "constraint keyed_pkey on shared.keyed";
     patient.repairs(By::Owner, &seed, &[("unique-without-tenant", object)]).await;
 }

@@ -62,7 +62,7 @@ async fn a_tenant_column_of_another_type() {
     let seed =
         "create table shared.texts (tenant_id text not null, id uuid not null, primary key (tenant_id, id));
         alter table shared.texts enable row level security; alter table shared.texts force row level security;
-        create policy tenant_isolation on shared.texts
+        create policy tenant_isolation_8c2860cb on shared.texts
           using (tenant_id = (select current_setting('app.current_tenant', true)))
           with check (tenant_id = (select current_setting('app.current_tenant', true)))";
     patient
