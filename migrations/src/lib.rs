@@ -7,7 +7,7 @@
 //!
 //! ```
 //! let names: Vec<_> = formwork_migrations::TENANCY.platform.iter().map(|m| m.name).collect();
-//! assert_eq!(names, ["control_plane"]);
+//! assert_eq!(names, ["control_plane", "streams"]);
 //! ```
 //!
 //! This crate runs nothing: `formwork-tenancy` does.
@@ -49,7 +49,10 @@ macro_rules! migration {
 #[cfg(feature = "tenancy")]
 pub const TENANCY: Set = Set {
     name: "tenancy",
-    platform: &[migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql")],
+    platform: &[
+        migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql"),
+        migration!(2, "streams", "tenancy/platform/0002_streams.sql"),
+    ],
     home: &[],
 };
 

@@ -5,6 +5,7 @@
 //! (PostgreSQL manual, "row_security").
 
 mod provision;
+mod prune;
 
 use std::{str::FromStr, time::Duration};
 
@@ -16,6 +17,7 @@ use sqlx::{
 use uuid::Uuid;
 
 pub use provision::NewTenant;
+pub use prune::{Prune, PruneError, Pruned};
 
 use crate::{
     ConnectError, Isolation, StorageError, TenantId,

@@ -7,7 +7,8 @@
 //! [`Tenants`] is the handle that a service holds. It resolves a request to a [`Tenant`]; a [`Session`]
 //! is one [`Actor`]'s work for it; [`Tenants::begin`] turns that into a [`TenantTx`], the only way to the
 //! tenant's tables; its commit leaves a [`CommitToken`]. [`ControlPlane`] is the owner's side: migrations
-//! and provisioning.
+//! and provisioning. A [`Relay`] follows what all tenants have published, by a [`SnapshotCursor`]; a [`Sweep`] visits
+//! the tenants that have work.
 //!
 //! # Guarantees
 //!
@@ -37,10 +38,14 @@ mod member;
 mod options;
 mod outbox;
 mod registry;
+mod relay;
 mod resolve;
 mod run;
 mod savepoint;
 mod session;
+mod snapshot;
+mod stream;
+mod sweep;
 mod tenant;
 mod tenants;
 mod token;
@@ -54,7 +59,7 @@ pub mod local_postgres;
 pub mod testing;
 
 pub use conn::TenantConn;
-pub use control_plane::{ControlError, ControlPlane, EnsuredUser, NewTenant};
+pub use control_plane::{ControlError, ControlPlane, EnsuredUser, NewTenant, Prune, PruneError, Pruned};
 pub use cursor::{Cursor, InvalidCursor};
 pub use entity::Entity;
 pub use error::{CommitError, ConnectError, ResolveError, StorageError};
@@ -62,10 +67,14 @@ pub use evidence::Evidence;
 pub use formwork_migrations::TenantTable;
 pub use member::MemberLogin;
 pub use options::{IsolationLevel, TxOptions};
-pub use outbox::OutboxEvent;
+pub use outbox::{OutboxEvent, PublishedEvent};
+pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder};
 pub use resolve::TokenTenant;
 pub use run::{Retryable, RunError};
 pub use session::{Actor, Session};
+pub use snapshot::{InvalidSnapshot, Snapshot};
+pub use stream::{CursorError, InvalidPosition, Page, Position, SnapshotCursor, StreamKey, StreamTable};
+pub use sweep::{Sweep, SweepError, SweepRound, VisitError};
 pub use tenant::{Isolation, Status, Tenant, TenantId, UnknownName};
 pub use tenants::{Tenants, TenantsBuilder};
 pub use token::{CommitToken, InvalidToken};

@@ -34,6 +34,7 @@ pub struct Tenants {
     base_domains: std::sync::Arc<[String]>,
     max_connections: u32,
     prepared: bool,
+    notifies: bool,
 }
 
 /// How [`Tenants`] connects.
@@ -43,6 +44,7 @@ pub struct TenantsBuilder {
     max_connections: u32,
     acquire_timeout: Duration,
     transaction_pooler: bool,
+    notifies: bool,
 }
 
 impl Tenants {
@@ -53,6 +55,7 @@ impl Tenants {
             max_connections: 10,
             acquire_timeout: Duration::from_secs(3),
             transaction_pooler: false,
+            notifies: false,
         }
     }
 
@@ -81,7 +84,7 @@ impl Tenants {
     /// As [`begin`](Self::begin).
     pub async fn begin_with(&self, session: &Session, options: TxOptions) -> Result<TenantTx, StorageError> {
         let conn = self.connection(options, settings(session.tenant())).await?;
-        Ok(TenantTx::new(conn, session))
+        Ok(TenantTx::new(conn, session, self.notifies))
     }
 
     /// Can the database be reached?
@@ -191,6 +194,17 @@ impl TenantsBuilder {
         self
     }
 
+    /// Transactions that publish an event or leave a hint wake whoever follows, by NOTIFY.
+    ///
+    /// Off by default, and followers look once a second: Postgres lets one transaction at a time commit in the whole
+    /// database that has notified (its commits wait for each other's flush to disk), and every login hears every
+    /// channel, which is why nothing is said in it.
+    #[must_use]
+    pub fn notify_followers(mut self) -> Self {
+        self.notifies = true;
+        self
+    }
+
     /// Connects by URL.
     ///
     /// # Errors
@@ -219,6 +233,7 @@ impl TenantsBuilder {
             base_domains: self.base_domains.into(),
             max_connections: self.max_connections,
             prepared: !self.transaction_pooler,
+            notifies: self.notifies,
         };
         refuse_privileged_login(&tenants).await?;
         Ok(tenants)

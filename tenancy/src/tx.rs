@@ -26,6 +26,8 @@ pub struct TenantTx {
     pub(crate) extensions: http::Extensions,
     /// INVARIANT: zero when no savepoint is open, and when one was given up in the middle, not zero.
     pub(crate) open_savepoints: u32,
+    /// Whoever appends to a stream wakes its followers.
+    pub(crate) notifies: bool,
 }
 
 /// The settings that make a transaction a tenant's. Only a UUID and a checked identifier are formatted.
@@ -39,8 +41,9 @@ pub(crate) fn settings(tenant: &Tenant) -> String {
 }
 
 impl TenantTx {
-    pub(crate) fn new(conn: TenantConn, session: &Session) -> Self {
-        Self { conn, session: session.clone(), extensions: http::Extensions::new(), open_savepoints: 0 }
+    pub(crate) fn new(conn: TenantConn, session: &Session, notifies: bool) -> Self {
+        let extensions = http::Extensions::new();
+        Self { conn, session: session.clone(), extensions, open_savepoints: 0, notifies }
     }
 
     /// Whose work this is.

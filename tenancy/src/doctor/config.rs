@@ -1,12 +1,16 @@
 //! What the doctor takes for granted: names of logins, and what was allowed on purpose.
 
-/// Definer functions of our own migrations: each takes an exact key, so that no session can list tenants.
-const DEFINERS: [&str; 5] = [
+/// Definer functions of our own migrations: each takes an exact key, so that no session of the service can list
+/// tenants.
+const DEFINERS: [&str; 7] = [
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
     "platform.member_by_email(uuid, text)",
     "platform.record_security_event(text, uuid, jsonb)",
+    "platform.stream_floor(text)",
+    // Pages through identities, which is why the relay alone may call it.
+    "platform.active_tenants(uuid, integer)",
 ];
 
 /// Triggers that must fire for replication roles too: the logs that others rest on.
@@ -19,7 +23,7 @@ const ALWAYS_TRIGGERS: [&str; 5] = [
 ];
 
 /// The tables of `platform` in which tenants' rows stand together, under row security.
-const STREAMS: [&str; 2] = ["platform.outbox", "platform.permission_changes"];
+const STREAMS: [&str; 3] = ["platform.outbox", "platform.permission_changes", "platform.sweep_hints"];
 
 /// What a database is held against. The default fits one that has only our own migrations.
 ///
