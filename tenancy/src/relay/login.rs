@@ -31,7 +31,7 @@ const QUESTIONS: &str = "
        and not (rel.name = 'platform.stream_positions' and p.privilege = 'DELETE')
   )
   select me.rolname,
-         to_regclass('platform.stream_positions') is not null as migrated,
+         exists (select from rel where name = 'platform.stream_positions') as migrated,
          case
            when me.rolsuper then 'is a superuser'
            when me.rolbypassrls then 'has BYPASSRLS'
@@ -43,12 +43,13 @@ const QUESTIONS: &str = "
              then 'owns tables of the tenants or of the platform, or is a member of their owner'
            when exists (select from held)
              then (select format('holds %s on %s', privilege, name) from held order by name, privilege limit 1)
-           when to_regclass('platform.stream_positions') is null then null
+           when not exists (select from rel where name = 'platform.stream_positions') then null
            when not (has_schema_privilege('platform', 'usage') and has_table_privilege('platform.outbox', 'select')
                      and has_table_privilege('platform.stream_positions', 'select, insert, update'))
              then 'may not read the outbox, or not keep its position'
            when not exists (select from pg_policy p
-                             where p.polrelid = 'platform.outbox'::regclass and p.polcmd = 'r' and me.oid = any (p.polroles))
+                             join rel on rel.oid = p.polrelid
+                             where rel.name = 'platform.outbox' and p.polcmd = 'r' and me.oid = any (p.polroles))
              then 'has no policy of its own on the outbox, and would be told that it is empty'
          end as why
     from me";

@@ -53,7 +53,7 @@ impl StreamTable {
         };
         let listed: String = columns.iter().map(|column| format!(", s.{column}")).collect();
         let repeated: String = columns.iter().map(|column| format!(", r.{column}")).collect();
-        let nulls = ", null".repeat(columns.len());
+        let nulls: String = columns.iter().map(|column| format!(", null as {column}")).collect();
         // What was not visible then: the few that ran, each by its own way into the index, and all that came later.
         // The last condition is of the transaction that asks: its own rows are not committed.
         let is_due = format!(
