@@ -27,7 +27,7 @@ use crate::{Snapshot, StorageError};
 ///         println!("{} {}", event.tenant(), event.kind());
 ///     }
 ///     println!("keep {}", page.position());
-///     if page.is_last() {
+///     if page.is_caught_up() {
 ///         break;
 ///     }
 /// }
@@ -45,7 +45,7 @@ pub struct SnapshotCursor {
 pub struct Page<R> {
     rows: Vec<R>,
     position: Position,
-    is_last: bool,
+    is_caught_up: bool,
 }
 
 /// A stream could not be followed from where the follower stands.
@@ -96,9 +96,10 @@ impl<R> Page<R> {
         &self.position
     }
 
-    /// Was nothing more to be read?
-    pub fn is_last(&self) -> bool {
-        self.is_last
+    /// Has everything been read that was committed when this page was read? Not so at the end of a stretch that took
+    /// several pages: meanwhile more may have come.
+    pub fn is_caught_up(&self) -> bool {
+        self.is_caught_up
     }
 }
 
@@ -128,9 +129,10 @@ impl SnapshotCursor {
         let (head, mut rows) = Head::apart(rows)?;
         let now = self.checked(&head)?;
         let until = self.position.until().unwrap_or(&now).clone();
-        let is_last = rows.len() <= limit;
+        let is_whole = rows.len() <= limit;
+        let is_caught_up = is_whole && self.position.until().is_none();
         rows.truncate(limit);
-        let position = match rows.last().filter(|_| !is_last) {
+        let position = match rows.last().filter(|_| !is_whole) {
             None => Position::new(head.history, until),
             Some(row) => {
                 let seen = self.position.seen().clone();
@@ -139,7 +141,7 @@ impl SnapshotCursor {
         };
         let rows = rows.iter().map(R::from_row).collect::<Result<_, _>>()?;
         self.position = position.clone();
-        Ok(Page { rows, position, is_last })
+        Ok(Page { rows, position, is_caught_up })
     }
 
     /// Moves on behind all that is committed now, without reading it.
