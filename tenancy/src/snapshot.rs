@@ -20,6 +20,7 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     text: String,
+    /// INVARIANT: at least 1.
     xmax: u64,
     /// INVARIANT: ascending, each below `xmax`.
     running: Vec<u64>,

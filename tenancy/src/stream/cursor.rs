@@ -166,6 +166,7 @@ impl SnapshotCursor {
     {
         let (seen, until) = (self.position.seen(), self.position.until());
         let (after_xid, after_key) = self.position.after(&self.table);
+        let (later_xid, later_key) = self.position.after_later(&self.table);
         let running: Vec<String> =
             seen.running().iter().filter(|&&xid| xid >= after_xid).map(u64::to_string).collect();
         let rows = match limit {
@@ -174,9 +175,10 @@ impl SnapshotCursor {
         };
         sqlx::query(AssertSqlSafe(self.query.clone()))
             .bind(running)
-            .bind(seen.xmax().max(after_xid).to_string())
             .bind(after_xid.to_string())
             .bind(after_key.to_owned())
+            .bind(later_xid.to_string())
+            .bind(later_key.to_owned())
             .bind(until.map(|until| until.as_str().to_owned()))
             .bind(until.map_or(u64::MAX, Snapshot::xmax).to_string())
             .bind(rows)

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-use super::{StreamKey, StreamTable};
+use super::StreamTable;
 use crate::Snapshot;
 
 /// How far a follower has come in a stream: opaque text for whoever keeps it (`Display`, `FromStr`).
@@ -67,12 +67,19 @@ impl Position {
         self.open.as_ref().map(|open| &open.until)
     }
 
-    /// The row to go on behind; the first of all when a stretch begins.
+    /// The row to go on behind, among transactions that ran in `seen`; the first of all when a stretch begins.
     pub(super) fn after(&self, table: &StreamTable) -> (u64, &str) {
-        match (&self.open, table.key()) {
-            (Some(open), _) => (open.xid, &open.key),
-            (None, StreamKey::Uuid) => (0, "00000000-0000-0000-0000-000000000000"),
-            (None, StreamKey::Int) => (0, "-9223372036854775808"),
+        match &self.open {
+            Some(open) => (open.xid, &open.key),
+            None => (0, table.key().lowest()),
+        }
+    }
+
+    /// The row to go on behind, among transactions that came after `seen`.
+    pub(super) fn after_later(&self, table: &StreamTable) -> (u64, &str) {
+        match &self.open {
+            Some(open) if open.xid >= self.seen.xmax() => (open.xid, &open.key),
+            _ => (self.seen.xmax() - 1, table.key().highest()),
         }
     }
 

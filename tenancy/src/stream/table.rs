@@ -9,6 +9,22 @@ pub enum StreamKey {
     Int,
 }
 
+impl StreamKey {
+    pub(super) fn lowest(self) -> &'static str {
+        match self {
+            Self::Uuid => "00000000-0000-0000-0000-000000000000",
+            Self::Int => "-9223372036854775808",
+        }
+    }
+
+    pub(super) fn highest(self) -> &'static str {
+        match self {
+            Self::Uuid => "ffffffff-ffff-ffff-ffff-ffffffffffff",
+            Self::Int => "9223372036854775807",
+        }
+    }
+}
+
 /// A table that can be followed: it has `tenant_id`, `xid xid8 not null default pg_current_xact_id()`, an `id` that is
 /// unique within a transaction, and an index on `(xid, id)`. Its rows are inserted and never updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +59,9 @@ impl StreamTable {
 
     /// The statement that reads a page: one row with the state of the database, then rows of the stream.
     ///
-    /// $1 transactions that ran in the last snapshot, $2 its xmax, $3 and $4 the row to go on behind, $5 and $6 the
-    /// snapshot to read up to and its xmax, or null for this statement's own, $7 how many rows, $8 the stream's name.
+    /// $1 transactions that ran in the last snapshot, $2 and $3 the row to go on behind among theirs, $4 and $5 the same
+    /// among those of later transactions, $6 and $7 the snapshot to read up to and its xmax, or null for this
+    /// statement's own, $8 how many rows, $9 the stream's name.
     pub(super) fn page_query(&self) -> String {
         let Self { name, columns, .. } = self;
         let key = match self.key {
@@ -56,11 +73,10 @@ impl StreamTable {
         let nulls: String = columns.iter().map(|column| format!(", null as {column}")).collect();
         // What was not visible then: the few that ran, each by its own way into the index, and all that came later.
         // The last condition is of the transaction that asks: its own rows are not committed.
-        let is_due = format!(
-            "(s.xid, s.id) > ($3::text::xid8, $4::text::{key}) and s.xid < $6::text::xid8
-              and ($5::text is null or pg_visible_in_snapshot(s.xid, $5::text::pg_snapshot))
-              and s.xid is distinct from pg_current_xact_id_if_assigned()"
-        );
+        let is_due = "s.xid < $7::text::xid8
+              and ($6::text is null or pg_visible_in_snapshot(s.xid, $6::text::pg_snapshot))
+              and s.xid is distinct from pg_current_xact_id_if_assigned()";
+        // One lower bound for each way: of two, an index scan may begin at the lower one.
         format!(
             "select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
                     pg_is_in_recovery() as standby,
@@ -68,18 +84,19 @@ impl StreamTable {
                     (select oid::int8 from pg_database where datname = current_database()) as database,
                     case when not pg_is_in_recovery() then
                       substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) end as timeline,
-                    platform.stream_floor($8)::text as floor,
+                    platform.stream_floor($9)::text as floor,
                     null as stream_xid, null as stream_key{nulls}
              union all
              (select null, null, null, null, null, null, null, r.xid::text, r.stream_id::text{repeated} from (
                 select x.*
                   from unnest($1::text[]::xid8[]) running (xid)
                  cross join lateral (select s.xid, s.id as stream_id{listed} from {name} s
-                                      where s.xid = running.xid and {is_due} order by s.id limit $7) x
+                                      where s.xid = running.xid and (s.xid, s.id) > ($2::text::xid8, $3::text::{key}) and {is_due}
+                                      order by s.id limit $8) x
                 union all
                 (select s.xid, s.id as stream_id{listed} from {name} s
-                  where s.xid >= $2::text::xid8 and {is_due} order by s.xid, s.id limit $7)
-              ) r order by r.xid, r.stream_id limit $7)"
+                  where (s.xid, s.id) > ($4::text::xid8, $5::text::{key}) and {is_due} order by s.xid, s.id limit $8)
+              ) r order by r.xid, r.stream_id limit $8)"
         )
     }
 }
