@@ -196,9 +196,9 @@ impl TenantsBuilder {
 
     /// Transactions that publish an event or leave a hint wake whoever follows, by NOTIFY.
     ///
-    /// Off by default, and followers look once a second: Postgres lets one transaction at a time commit in the whole
-    /// database that has notified (its commits wait for each other's flush to disk), and every login hears every
-    /// channel, which is why nothing is said in it.
+    /// Off by default, and followers look once a second: of the transactions that have notified, Postgres lets one at a
+    /// time commit in the whole cluster (they wait for each other's flush to disk), and every login of the database
+    /// hears every channel, which is why nothing is said in it.
     #[must_use]
     pub fn notify_followers(mut self) -> Self {
         self.notifies = true;

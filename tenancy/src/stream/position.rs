@@ -85,10 +85,8 @@ impl Position {
 
     /// The lowest transaction whose rows may not have been read; none where a follower begins with what is kept.
     pub(crate) fn oldest_unread(&self) -> Option<u64> {
+        self.history?;
         let read_below = self.open.as_ref().map_or(0, |open| open.xid);
-        if self.history.is_none() {
-            return None;
-        }
         let running = self.seen.running().iter().copied().find(|&xid| xid >= read_below);
         Some(running.unwrap_or_else(|| self.seen.xmax().max(read_below)))
     }

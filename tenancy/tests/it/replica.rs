@@ -125,7 +125,7 @@ async fn a_tail_on_the_standby_loses_a_late_commit(
     .fetch_all(&mut standby)
     .await
     .unwrap();
-    assert!(!tail.contains(&lost[0]), "so that its row never comes: {tail:?}");
+    assert!(!lost.iter().any(|id| tail.contains(id)), "so that its row never comes: {tail:?}");
 }
 
 async fn a_promotion_is_noticed_and_a_kept_position_survives_it(
@@ -156,7 +156,7 @@ async fn a_promotion_is_noticed_and_a_kept_position_survives_it(
     let relay = Relay::builder().connect_with(replica.options(LocalRole::Relay, db)).await.unwrap();
     let mut follower = relay.follow_outbox("webhooks");
     let again = follower.next().await.unwrap();
-    assert_eq!(ids(again.rows())[..1], replayed, "what was not confirmed comes again");
+    assert_eq!(ids(again.rows()).first(), replayed.first(), "what was not confirmed comes again");
     assert_eq!(again.rows().len(), 2, "with what came after it, and without what never committed");
     let error = follower.confirm(&taken).await.unwrap_err();
     assert!(matches!(error, FollowError::Overtaken { .. }), "a batch of the other history: {error}");
