@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use formwork_tenancy::{Tenant, TenantId};
+use formwork_tenancy::{Snapshot, Tenant, TenantId};
 use tokio::sync::Mutex;
 
 use crate::graph::Graph;
-use crate::snapshot::Snapshot;
 
 /// What one tenant's relationships were at a snapshot.
 ///

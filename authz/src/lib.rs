@@ -41,7 +41,6 @@ mod parse;
 mod read;
 mod relationship;
 mod schema;
-mod snapshot;
 mod subject;
 mod view;
 mod write;

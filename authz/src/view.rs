@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use formwork_tenancy::TenantTx;
+use formwork_tenancy::{Snapshot, TenantTx};
 use futures::TryStreamExt;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -12,7 +12,6 @@ use crate::cache::{Published, Slot};
 use crate::error::CheckError;
 use crate::graph::{Builder, Graph, Row};
 use crate::relationship::Relationship;
-use crate::snapshot::Snapshot;
 
 /// More changes than these are read faster as a whole graph.
 const MAX_CHANGES: usize = 50_000;
@@ -175,9 +174,8 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
 fn snapshot(row: &PgRow) -> Result<Snapshot, sqlx::Error> {
     let text: &str = row.try_get("snapshot")?;
     let own: Option<&str> = row.try_get("own_xid")?;
-    let unreadable = || sqlx::Error::Decode(format!("`{text}` is not a snapshot").into());
-    let own = own.map(str::parse).transpose().map_err(|_| unreadable())?;
-    Snapshot::corrected(text, own).ok_or_else(unreadable)
+    let own = own.map(str::parse).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Snapshot::corrected(text, own).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
 fn tuple(row: &PgRow) -> Result<Row<'_>, sqlx::Error> {

@@ -6,6 +6,7 @@
 
 mod administrator;
 mod provision;
+mod prune;
 
 use std::{str::FromStr, time::Duration};
 
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 pub use administrator::NewAdministratorGrant;
 pub use provision::NewTenant;
+pub use prune::{Prune, PruneError, Pruned};
 
 use crate::{
     ConnectError, Isolation, StorageError, TenantId,

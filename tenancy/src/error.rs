@@ -211,6 +211,14 @@ pub enum ConnectError {
         /// What is wrong with it.
         why: String,
     },
+    /// The login may do more than follow streams, or less.
+    #[error("login `{login}` {why}: follow streams as a login like `formwork_relay`")]
+    NotARelay {
+        /// The login.
+        login: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The address is no Postgres URL.
     #[error("the database address is not a Postgres URL: {reason}")]
     Address {

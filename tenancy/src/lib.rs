@@ -7,7 +7,8 @@
 //! [`Tenants`] is the handle that a service holds. It resolves a request to a [`Tenant`]; a [`Session`]
 //! is one [`Actor`]'s work for it; [`Tenants::begin`] turns that into a [`TenantTx`], the only way to the
 //! tenant's tables; its commit leaves a [`CommitToken`]. [`ControlPlane`] is the owner's side: migrations
-//! and provisioning.
+//! and provisioning. A [`Relay`] follows what all tenants have published, by a [`SnapshotCursor`]; a [`Sweep`] visits
+//! the tenants that have work.
 //!
 //! # Guarantees
 //!
@@ -41,12 +42,16 @@ mod outbox;
 mod own_role;
 mod pooler;
 mod registry;
+mod relay;
 mod resolve;
 mod run;
 mod savepoint;
 mod scoped;
 mod session;
+mod snapshot;
+mod stream;
 mod supported;
+mod sweep;
 mod tenant;
 mod tenants;
 mod token;
@@ -62,7 +67,9 @@ pub mod testing;
 
 pub use administrator::{AdministratorRefusal, Authority};
 pub use conn::TenantConn;
-pub use control_plane::{ControlError, ControlPlane, EnsuredUser, NewAdministratorGrant, NewTenant};
+pub use control_plane::{
+    ControlError, ControlPlane, EnsuredUser, NewAdministratorGrant, NewTenant, Prune, PruneError, Pruned,
+};
 pub use cursor::{Cursor, InvalidCursor};
 pub use entity::Entity;
 pub use envelope::{Envelope, EnvelopeError};
@@ -71,12 +78,16 @@ pub use evidence::Evidence;
 pub use formwork_migrations::{InvalidTable, Policy, TENANT_COLUMN, TenantTable};
 pub use member::MemberLogin;
 pub use options::{IsolationLevel, PlanLimits, TxOptions};
-pub use outbox::OutboxEvent;
+pub use outbox::{OutboxEvent, PublishedEvent};
+pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder};
 pub use resolve::TokenTenant;
 pub use run::{Retryable, RunError};
 pub use scoped::{CacheKey, ChannelName, ObjectPath};
 pub use session::{Actor, Session};
+pub use snapshot::{InvalidSnapshot, Snapshot};
+pub use stream::{CursorError, InvalidPosition, Page, Position, SnapshotCursor, StreamKey, StreamTable};
 pub use supported::{MigrationRange, UnsupportedHome};
+pub use sweep::{Sweep, SweepError, SweepRound, VisitError};
 pub use tenant::{Isolation, Status, Tenant, TenantId, UnknownName};
 pub use tenants::{Tenants, TenantsBuilder};
 pub use token::{CommitToken, InvalidToken};

@@ -34,6 +34,7 @@ pub struct Tenants {
     base_domains: Arc<[String]>,
     max_connections: u32,
     prepared: bool,
+    notifies: bool,
     plans: Arc<Plans>,
     supported: Arc<Supported>,
 }
@@ -51,6 +52,7 @@ pub struct TenantsBuilder {
     max_connections: u32,
     acquire_timeout: Duration,
     pooler: Option<Statements>,
+    notifies: bool,
     plans: Plans,
     supported: Supported,
 }
@@ -70,6 +72,7 @@ impl Tenants {
             max_connections: 10,
             acquire_timeout: Duration::from_secs(3),
             pooler: None,
+            notifies: false,
             plans: Plans::default(),
             supported: Supported::default(),
         }
@@ -106,7 +109,7 @@ impl Tenants {
         self.admit(session).await?;
         let plan = self.plans.named.get(session.tenant().plan()).unwrap_or(&self.plans.others);
         let conn = self.connection(options.within(*plan), settings(session.tenant())).await?;
-        Ok(TenantTx::new(conn, session, options.is_read_only()))
+        Ok(TenantTx::new(conn, session, options.is_read_only(), self.notifies))
     }
 
     /// Can the database be reached?
@@ -260,6 +263,17 @@ impl TenantsBuilder {
         self
     }
 
+    /// Transactions that publish an event or leave a hint wake whoever follows, by NOTIFY.
+    ///
+    /// Off by default, and followers look once a second: of the transactions that have notified, Postgres lets one at a
+    /// time commit in the whole cluster (they wait for each other's flush to disk), and every login of the database
+    /// hears every channel, which is why nothing is said in it.
+    #[must_use]
+    pub fn notify_followers(mut self) -> Self {
+        self.notifies = true;
+        self
+    }
+
     /// Connects by URL.
     ///
     /// # Errors
@@ -292,6 +306,7 @@ impl TenantsBuilder {
             base_domains: self.base_domains.into(),
             max_connections: self.max_connections,
             prepared: self.pooler != Some(Statements::Unnamed),
+            notifies: self.notifies,
             plans: Arc::new(self.plans),
             supported: Arc::new(self.supported),
         };

@@ -28,6 +28,8 @@ pub struct TenantTx {
     pub(crate) extensions: http::Extensions,
     /// INVARIANT: zero when no savepoint is open, and when one was given up in the middle, not zero.
     pub(crate) open_savepoints: u32,
+    /// Whoever appends to a stream wakes its followers.
+    pub(crate) notifies: bool,
 }
 
 /// The settings that make a transaction a tenant's. Only a UUID and a checked identifier are formatted.
@@ -46,9 +48,9 @@ pub(crate) fn settings(tenant: &Tenant) -> String {
 }
 
 impl TenantTx {
-    pub(crate) fn new(conn: TenantConn, session: &Session, read_only: bool) -> Self {
-        let session = session.clone();
-        Self { conn, session, read_only, extensions: http::Extensions::new(), open_savepoints: 0 }
+    pub(crate) fn new(conn: TenantConn, session: &Session, read_only: bool, notifies: bool) -> Self {
+        let (session, extensions) = (session.clone(), http::Extensions::new());
+        Self { conn, session, read_only, extensions, open_savepoints: 0, notifies }
     }
 
     /// Whose work this is.

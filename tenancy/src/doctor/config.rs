@@ -2,8 +2,9 @@
 
 use formwork_migrations::TenantTable;
 
-/// Definer functions of our own migrations: each takes an exact key, so that no session can list tenants.
-const DEFINERS: [&str; 8] = [
+/// Definer functions of our own migrations: each takes an exact key, so that no session of the service can list
+/// tenants.
+const DEFINERS: [&str; 10] = [
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
@@ -12,6 +13,9 @@ const DEFINERS: [&str; 8] = [
     "platform.use_administrator_grant(uuid, uuid, uuid, jsonb)",
     "platform.member_by_email(uuid, text)",
     "platform.record_security_event(text, uuid, jsonb)",
+    "platform.stream_floor(text)",
+    // Pages through identities, which is why the relay alone may call it.
+    "platform.active_tenants(uuid, integer)",
 ];
 
 /// Triggers that must fire for replication roles too: the logs that others rest on.
@@ -24,7 +28,7 @@ const ALWAYS_TRIGGERS: [&str; 5] = [
 ];
 
 /// The tables of `platform` in which tenants' rows stand together, under row security.
-const STREAMS: [&str; 2] = ["platform.outbox", "platform.permission_changes"];
+const STREAMS: [&str; 3] = ["platform.outbox", "platform.permission_changes", "platform.sweep_hints"];
 
 /// What a database is held against. The default fits one that has only our own migrations.
 ///

@@ -76,6 +76,43 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The same logins and settings in another folder.
+    #[cfg(feature = "testing")]
+    pub(super) fn moved_to(&self, dir: PathBuf, durability: Durability) -> Self {
+        let id = dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let socket_folder = socket_folder(&dir, &id);
+        let settings = Settings { dir, durability, ..self.settings.clone() };
+        Self { settings, socket_folder, ..self.clone() }
+    }
+
+    /// Makes what a server needs besides its data.
+    #[cfg(feature = "testing")]
+    pub(super) fn open_folder(&self) -> Result<(), FolderError> {
+        let mode = if self.account.is_other() { 0o711 } else { 0o700 };
+        let dir = &self.settings.dir;
+        fs::set_permissions(dir, Permissions::from_mode(mode)).on("set the mode of", dir)?;
+        self.make_socket_folder()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn give_away(&self, path: &Path) -> Result<(), FolderError> {
+        self.account.own(path)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.settings.binaries.program(name)
+    }
+
+    /// A program of the cluster's binaries, run as its account, from a folder that the account may enter.
+    #[cfg(feature = "testing")]
+    pub(super) fn command(&self, name: &str, folder: &Path) -> Command {
+        let mut command = tied_to_parent(&self.program(name));
+        self.prepare(&mut command, folder);
+        command.process_group(0);
+        command
+    }
+
     pub(super) fn dir(&self) -> &Path {
         &self.settings.dir
     }

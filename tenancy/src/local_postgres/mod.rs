@@ -23,6 +23,8 @@ mod binaries;
 mod cluster;
 mod error;
 mod lock;
+#[cfg(feature = "testing")]
+mod replica;
 mod secrets;
 mod setup;
 mod supervisor;

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::cluster;
 use crate::{
-    Actor, ControlPlane, Isolation, NewTenant, Session, Tenant, Tenants, TenantsBuilder,
+    Actor, ControlPlane, Isolation, NewTenant, Relay, RelayBuilder, Session, Tenant, Tenants, TenantsBuilder,
     local_postgres::LocalRole,
 };
 
@@ -66,6 +66,16 @@ impl TestDatabase {
     pub async fn connect(&self, builder: TenantsBuilder) -> Tenants {
         let options = self.options(LocalRole::App).await;
         builder.base_domain(BASE_DOMAIN).connect_with(options).await.expect("the service login connects")
+    }
+
+    /// A relay on it, looking often.
+    pub async fn relay(&self) -> Relay {
+        self.relay_by(Relay::builder().pause(std::time::Duration::from_millis(20))).await
+    }
+
+    /// A relay on it, of the test's own kind.
+    pub async fn relay_by(&self, builder: RelayBuilder) -> Relay {
+        builder.connect_with(self.options(LocalRole::Relay).await).await.expect("the relay login connects")
     }
 
     /// The owner's side.

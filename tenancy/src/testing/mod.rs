@@ -40,6 +40,7 @@ mod knowledge;
 mod leak;
 mod long;
 mod pool;
+mod replica;
 mod state;
 
 pub use actor::{TestActor, TestUser};
@@ -51,3 +52,4 @@ pub use knowledge::Knowledge;
 pub use leak::Leak;
 pub use long::LongRound;
 pub use pool::{PoolLeak, examine_pool};
+pub use replica::Replica;

@@ -67,7 +67,8 @@ async fn a_relay_that_is_a_superuser() {
     // The streams' policies are for the relay of the migrations: this one has its own, as the doctor must see.
     let own = "create role seed_relay login;
                alter policy relay_reads on platform.outbox to seed_relay;
-               alter policy relay_reads on platform.permission_changes to seed_relay";
+               alter policy relay_reads on platform.permission_changes to seed_relay;
+               alter policy relay_reads on platform.sweep_hints to seed_relay";
     patient.is_fine(By::Superuser, own).await;
     let seed = "alter role seed_relay superuser";
     patient.repairs(By::Superuser, seed, &[("login-superuser", "seed_relay")]).await;
