@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{StorageError, Tenant, TenantId, Tenants, TxOptions};
 
 /// How old an answer may be.
-const FRESHNESS: Duration = Duration::from_secs(1);
+pub(crate) const FRESHNESS: Duration = Duration::from_secs(1);
 const CAPACITY: u64 = 10_000;
 
 /// An exact key by which one tenant is found.
@@ -56,6 +56,12 @@ impl Tenants {
     /// When the database fails.
     pub async fn by_slug(&self, slug: &str) -> Result<Option<Tenant>, StorageError> {
         self.find(Key::Slug(slug.to_ascii_lowercase())).await
+    }
+
+    /// The tenant's entry as it is now, whatever is remembered.
+    pub(crate) async fn by_id_now(&self, id: TenantId) -> Result<Option<Tenant>, StorageError> {
+        self.registry().cache.invalidate(&Key::Id(id)).await;
+        self.find(Key::Id(id)).await
     }
 
     pub(crate) async fn find(&self, key: Key) -> Result<Option<Tenant>, StorageError> {

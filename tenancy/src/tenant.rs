@@ -1,6 +1,6 @@
 //! A tenant, as the registry knows it.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, Row, postgres::PgRow};
@@ -124,6 +124,8 @@ struct Record {
     name: String,
     status: Status,
     isolation: Isolation,
+    /// INVARIANT: `main` exactly when the isolation is not `database`.
+    database_name: String,
     /// INVARIANT: matches `[a-z_][a-z0-9_]*`, so that it can stand in SQL text.
     schema_name: String,
     epoch: i64,
@@ -132,6 +134,8 @@ struct Record {
     default_currency: String,
     time_zone: String,
     version: i64,
+    /// When the registry said so.
+    read_at: Instant,
 }
 
 impl Tenant {
@@ -158,6 +162,12 @@ impl Tenant {
     /// Where its tables are.
     pub fn isolation(&self) -> Isolation {
         self.0.isolation
+    }
+
+    /// The database that its tables are in, by the name that the service knows it by: `main` unless the isolation is
+    /// [`Isolation::Database`].
+    pub fn database_name(&self) -> &str {
+        &self.0.database_name
     }
 
     /// The schema that its tables are in.
@@ -195,6 +205,11 @@ impl Tenant {
     pub fn version(&self) -> i64 {
         self.0.version
     }
+
+    /// When this process read it.
+    pub(crate) fn read_at(&self) -> Instant {
+        self.0.read_at
+    }
 }
 
 impl FromRow<'_, PgRow> for Tenant {
@@ -210,6 +225,7 @@ impl FromRow<'_, PgRow> for Tenant {
             name: row.try_get("name")?,
             status: row.try_get::<&str, _>("status")?.parse().map_err(decode)?,
             isolation: row.try_get::<&str, _>("isolation")?.parse().map_err(decode)?,
+            database_name: row.try_get("database_name")?,
             schema_name,
             epoch: row.try_get("epoch")?,
             region: row.try_get("region")?,
@@ -217,6 +233,7 @@ impl FromRow<'_, PgRow> for Tenant {
             default_currency: row.try_get("default_currency")?,
             time_zone: row.try_get("time_zone")?,
             version: row.try_get("version")?,
+            read_at: Instant::now(),
         })))
     }
 }

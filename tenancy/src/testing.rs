@@ -30,7 +30,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
-    Actor, ControlPlane, Isolation, NewTenant, Session, Tenant, Tenants, TenantsBuilder,
+    Actor, ControlPlane, HomePlace, Isolation, NewTenant, Session, Tenant, Tenants, TenantsBuilder,
     local_postgres::{LocalPostgres, LocalRole, PgBinaries},
 };
 
@@ -58,11 +58,18 @@ pub struct TestDatabase {
     name: String,
     control: ControlPlane,
     tenants: Tenants,
+    others: Vec<(String, String)>,
 }
 
 impl TestDatabase {
     /// A new database with these sets applied.
     pub async fn new(sets: &[Set]) -> Self {
+        Self::with_databases(sets, &[]).await
+    }
+
+    /// As [`new`](Self::new), with other databases beside it for homes, known by these names to the service and to the
+    /// control plane.
+    pub async fn with_databases(sets: &[Set], others: &[&str]) -> Self {
         let cluster = cluster().await;
         let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         // A template may have no connection while it is copied, so one test copies at a time.
@@ -79,13 +86,23 @@ impl TestDatabase {
         }
         let template = templates.get(&key).map(String::as_str);
         cluster.create_database(&name, template).await.expect("a database is cloned");
-        let control = control_of(&name, sets).await;
-        let tenants = Tenants::builder()
-            .base_domain(BASE_DOMAIN)
-            .connect_with(cluster.connect_options(LocalRole::App, &name))
-            .await
-            .expect("the service login connects");
-        Self { name, control, tenants }
+        let mut control = control_of(&name, sets).await;
+        let mut builder = Tenants::builder().base_domain(BASE_DOMAIN);
+        let mut made = Vec::new();
+        for other in others {
+            let physical = format!("{name}_{other}");
+            cluster.create_database(&physical, None).await.expect("a database for homes is made");
+            let owner = cluster.connect_options(LocalRole::Owner, &physical);
+            control = control.with_database(other, owner).await.expect("the owner connects");
+            builder = builder.database(*other, cluster.connect_options(LocalRole::App, &physical));
+            made.push(((*other).to_owned(), physical));
+        }
+        if !others.is_empty() {
+            control.migrate().await.expect("the migrations run in every database");
+        }
+        let main = cluster.connect_options(LocalRole::App, &name);
+        let tenants = builder.connect_with(main).await.expect("the service login connects");
+        Self { name, control, tenants, others: made }
     }
 
     /// The service's handle.
@@ -95,6 +112,10 @@ impl TestDatabase {
 
     /// Another handle on the same database, as another process would have.
     pub async fn connect(&self, builder: TenantsBuilder) -> Tenants {
+        let mut builder = builder;
+        for (name, _) in &self.others {
+            builder = builder.database(name.as_str(), self.options_of(name, LocalRole::App).await);
+        }
         let options = self.options(LocalRole::App).await;
         builder.base_domain(BASE_DOMAIN).connect_with(options).await.expect("the service login connects")
     }
@@ -112,6 +133,20 @@ impl TestDatabase {
     /// How to connect to it as `role`.
     pub async fn options(&self, role: LocalRole) -> PgConnectOptions {
         cluster().await.connect_options(role, &self.name)
+    }
+
+    /// How to connect as `role` to another of its databases; `main` is the first.
+    pub async fn options_of(&self, database: &str, role: LocalRole) -> PgConnectOptions {
+        let other = self.others.iter().find(|(name, _)| name == database);
+        let physical = other.map_or(&self.name, |(_, physical)| physical);
+        cluster().await.connect_options(role, physical)
+    }
+
+    /// Provisions a tenant with its home at `place`.
+    pub async fn tenant_at(&self, slug: &str, place: HomePlace) -> Tenant {
+        let new = NewTenant::placed(slug, slug, place);
+        self.control.provision(&new).await.expect("the tenant is provisioned");
+        self.tenants.by_slug(slug).await.expect("the registry answers").expect("the tenant is known")
     }
 
     /// Provisions a tenant.

@@ -104,5 +104,5 @@ fn notes_table() -> Set {
         TenantTable::new("notes").sql()
     );
     let home = vec![Migration { version: 1, name: "notes", sql: sql.leak() }];
-    Set { name: "example/notes", platform: &[], home: home.leak() }
+    Set { name: "example/notes", platform: &[], database: &[], home: home.leak() }
 }

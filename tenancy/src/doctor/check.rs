@@ -6,7 +6,7 @@
 use serde::Serialize;
 use sqlx::{Postgres, postgres::PgArguments, query::QueryAs};
 
-use super::{DoctorConfig, Finding, probe::Expected};
+use super::{DoctorConfig, Finding, probe::Expected, registered::Registered};
 
 /// Is the service still safe?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -80,6 +80,7 @@ pub(super) struct Questions<'a> {
     pub(super) config: &'a DoctorConfig,
     pub(super) app_role: &'a str,
     pub(super) expected: &'a Expected,
+    pub(super) registered: &'a Registered,
 }
 
 impl<'a> Questions<'a> {
@@ -95,6 +96,10 @@ impl<'a> Questions<'a> {
             .bind(&self.expected.default)
             .bind(&self.expected.create_policy)
             .bind(&self.config.always_triggers)
+            .bind(&self.registered.ids)
+            .bind(&self.registered.slugs)
+            .bind(&self.registered.schemas)
+            .bind(&self.registered.epochs)
             .persistent(false)
     }
 }

@@ -1,12 +1,13 @@
 //! What the doctor takes for granted: names of logins, and what was allowed on purpose.
 
 /// Definer functions of our own migrations: each takes an exact key, so that no session can list tenants.
-const DEFINERS: [&str; 5] = [
+const DEFINERS: [&str; 6] = [
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
     "platform.member_by_email(uuid, text)",
     "platform.record_security_event(text, uuid, jsonb)",
+    "platform.hold_home(uuid, bigint)",
 ];
 
 /// Triggers that must fire for replication roles too: the logs that others rest on.

@@ -58,7 +58,8 @@ pub(super) async fn record(conn: &mut PgConnection, failure: &HomeFailure) -> Re
 pub(super) async fn settle(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     let text = "begin;
          delete from platform.migration_failures f where exists (
-           select from platform.migration_ledger l where l.home = f.home and l.applied_at > f.failed_at);
+           select from platform.migration_ledger l
+            where l.applied_at > f.failed_at and (l.home = f.home or (l.home, f.home) = ('database', 'platform')));
          select pg_logical_emit_message(true, 'formwork.fleet', 'settled');
          commit";
     sqlx::raw_sql(text).execute(conn).await?;

@@ -61,7 +61,7 @@ pub(crate) const OLD: Set = set(&[BASE]);
 pub(crate) const NEW: Set = set(&[BASE, COLUMN, TABLE]);
 
 pub(crate) const fn set(home: &'static [Migration]) -> Set {
-    Set { name: "test/small", platform: &[], home }
+    Set { name: "test/small", platform: &[], database: &[], home }
 }
 
 /// A fleet of `count` tenants with a schema each, at the old version.

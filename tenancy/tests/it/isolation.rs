@@ -7,9 +7,10 @@ use formwork_tenancy::{
 use sqlx::Connection;
 
 /// A table of the test's own, as an application adds it.
-const NOTES: Set = Set {
+pub(crate) const NOTES: Set = Set {
     name: "test/notes",
     platform: &[],
+    database: &[],
     home: &[Migration {
         version: 1,
         name: "notes",

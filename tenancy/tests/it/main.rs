@@ -7,6 +7,7 @@
 )]
 
 mod cancel;
+mod database_mode;
 mod doctor;
 mod fleet;
 mod fleet_drift;
