@@ -52,6 +52,7 @@ pub mod doctor;
 pub mod fleet;
 #[cfg(feature = "local-postgres")]
 pub mod local_postgres;
+pub mod moves;
 #[cfg(feature = "testing")]
 pub mod testing;
 

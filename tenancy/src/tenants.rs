@@ -334,5 +334,5 @@ const PRIVILEGES: &str = "
          exists (select from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
                   where c.relkind in ('r', 'p') and pg_has_role(me.oid, c.relowner, 'member')
                     and c.relnamespace <> pg_my_temp_schema()),
-         to_regclass('platform.homes') is not null
+         to_regnamespace('platform') is not null
     from pg_roles me where me.rolname = current_user";

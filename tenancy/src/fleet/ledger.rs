@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::report::HomeFailure;
 
-/// Two runs at once: the second waits here. Held by the session of a run.
-pub(super) const RUN: &str = "hashtext('formwork.migrate')";
+/// Two runs at once: the second waits here. Held by the session of a run; shared, by a move.
+pub(crate) const RUN: &str = "hashtext('formwork.migrate')";
 
 /// Held shared by whoever makes a home, in the transaction that makes it; exclusive for the moment in which a run
 /// reads the list of homes, so that the list holds every home that was begun before.

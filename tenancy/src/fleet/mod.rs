@@ -61,7 +61,7 @@ use uuid::Uuid;
 
 use home::Step;
 pub(crate) use home::{Scope, steps_of};
-pub(crate) use ledger::HOMES;
+pub(crate) use ledger::{HOMES, RUN};
 
 pub use drift::{DriftReport, HomeDrift};
 pub use home::Home;

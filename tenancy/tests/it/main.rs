@@ -14,6 +14,8 @@ mod fleet_drift;
 mod fleet_failures;
 mod isolation;
 mod local_postgres;
+mod move_failures;
+mod move_tenant;
 mod pgbouncer;
 mod resolve;
 mod run;
