@@ -49,7 +49,6 @@ pub(crate) const SITE: Set = Set {
                tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
                id text not null, n bigint not null default 0, head bigint,
                primary key (tenant_id, id));",
-            walled!("sites"),
             "create table \"Entries\" (
                tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
                nr bigint generated always as identity,
@@ -63,9 +62,11 @@ pub(crate) const SITE: Set = Set {
                primary key (tenant_id, nr), unique (tenant_id, site, seq),
                foreign key (tenant_id, site) references sites (tenant_id, id),
                foreign key (tenant_id, before) references \"Entries\" (tenant_id, nr));",
-            walled!("\"Entries\""),
+            // Before the walls: the owner is blind behind them, and a key looks at the rows that are there.
             "alter table sites add foreign key (tenant_id, head) references \"Entries\" (tenant_id, nr)
-               deferrable initially immediate"
+               deferrable initially immediate;",
+            walled!("sites"),
+            walled!("\"Entries\""),
         ),
     }],
 };
