@@ -20,7 +20,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -36,6 +36,7 @@ use crate::{
 
 static CLUSTER: OnceCell<LocalPostgres> = OnceCell::const_new();
 static TEMPLATES: Mutex<Option<HashMap<Vec<&'static str>, String>>> = Mutex::const_new(None);
+static HOME_TEMPLATES: Mutex<BTreeMap<Vec<&'static str>, String>> = Mutex::const_new(BTreeMap::new());
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
 
 /// The base domain that tenants of a test answer under.
@@ -89,16 +90,18 @@ impl TestDatabase {
         let mut control = control_of(&name, sets).await;
         let mut builder = Tenants::builder().base_domain(BASE_DOMAIN);
         let mut made = Vec::new();
+        let mut home_templates = HOME_TEMPLATES.lock().await;
         for other in others {
             let physical = format!("{name}_{other}");
-            cluster.create_database(&physical, None).await.expect("a database for homes is made");
+            let template = homes_template(&mut home_templates, &key, sets).await;
+            cluster
+                .create_database(&physical, Some(&template))
+                .await
+                .expect("a database for homes is cloned");
             let owner = cluster.connect_options(LocalRole::Owner, &physical);
             control = control.with_database(other, owner).await.expect("the owner connects");
             builder = builder.database(*other, cluster.connect_options(LocalRole::App, &physical));
             made.push(((*other).to_owned(), physical));
-        }
-        if !others.is_empty() {
-            control.migrate().await.expect("the migrations run in every database");
         }
         let main = cluster.connect_options(LocalRole::App, &name);
         let tenants = builder.connect_with(main).await.expect("the service login connects");
@@ -160,6 +163,30 @@ impl TestDatabase {
     pub fn session(&self, tenant: &Tenant, actor: Actor) -> Session {
         Session::new(tenant, actor)
     }
+}
+
+/// A database for homes, migrated beside a control plane's that is not kept.
+async fn homes_template(
+    templates: &mut BTreeMap<Vec<&'static str>, String>,
+    key: &[&'static str],
+    sets: &[Set],
+) -> String {
+    if let Some(template) = templates.get(key) {
+        return template.clone();
+    }
+    let cluster = cluster().await;
+    let template = format!("template_homes_{}", templates.len());
+    let beside = format!("{template}_main");
+    for name in [&template, &beside] {
+        cluster.create_database(name, None).await.expect("a template database is made");
+    }
+    let homes = cluster.connect_options(LocalRole::Owner, &template);
+    let control = control_of(&beside, sets).await.with_database("homes", homes).await;
+    let control = control.expect("the owner connects");
+    control.migrate().await.expect("the migrations run");
+    control.close().await;
+    templates.insert(key.to_vec(), template.clone());
+    template
 }
 
 async fn control_of(database: &str, sets: &[Set]) -> ControlPlane {

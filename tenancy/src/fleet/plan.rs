@@ -66,13 +66,16 @@ impl FleetPlan {
     }
 }
 
+/// Elsewhere than in `main`, the database, not the platform, a tenant's own, and the steps.
+type Group<'a> = (bool, &'a str, bool, bool, Vec<String>);
+
 /// A line for each home of the platform, and for each group of tenants that lack the same.
 impl fmt::Display for FleetPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_up_to_date() {
             return write!(f, "nothing to do: {} homes are up to date", self.homes.len());
         }
-        let mut groups: BTreeMap<(bool, &str, bool, bool, Vec<String>), Vec<&Home>> = BTreeMap::new();
+        let mut groups: BTreeMap<Group<'_>, Vec<&Home>> = BTreeMap::new();
         for planned in self.pending() {
             let home = &planned.home;
             let place = home.database();

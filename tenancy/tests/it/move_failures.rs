@@ -159,21 +159,18 @@ async fn cut_off_at_random_nothing_is_lost() {
         let limit = Duration::from_micros(round.wrapping_mul(7_919) % 150_000);
         let moving = db.control().move_tenant(tenant.id(), place.unwrap(), |_| ());
         let _ = tokio::time::timeout(limit, moving).await;
-        if let Some(open) = db.control().open_move(tenant.id()).await.unwrap() {
-            if open.step() != MoveStep::Released {
-                cut += 1;
+        // Its last statement may still be on its way, so what is seen here can be one step behind.
+        while let Some(open) = db.control().open_move(tenant.id()).await.unwrap() {
+            if open.step() == MoveStep::Released {
+                db.control().finish_move(tenant.id(), Duration::ZERO).await.unwrap();
+                moved += 1;
+                continue;
             }
-            if round % 2 == 0 && open.step() < MoveStep::Flipped {
-                if db.control().abort_move(tenant.id()).await.is_err() {
-                    db.control().resume_move(tenant.id(), |_| ()).await.unwrap();
-                }
-            } else if open.step() != MoveStep::Released {
+            cut += 1;
+            let undo = round % 2 == 0 && open.step() < MoveStep::Flipped;
+            if !undo || db.control().abort_move(tenant.id()).await.is_err() {
                 db.control().resume_move(tenant.id(), |_| ()).await.unwrap();
             }
-        }
-        if db.control().open_move(tenant.id()).await.unwrap().is_some() {
-            db.control().finish_move(tenant.id(), Duration::ZERO).await.unwrap();
-            moved += 1;
         }
         tenant = now(&db, &tenant).await;
         assert_eq!(entries(&db, &tenant).await.len() as i64, expected, "round {round}");
@@ -185,8 +182,8 @@ async fn cut_off_at_random_nothing_is_lost() {
 async fn spoil(db: &TestDatabase, body: &str) {
     let mut eu = connect(db, "eu", LocalRole::Owner).await;
     let sql = format!(
-        "create function platform.spoil() returns trigger language plpgsql as $$ begin {body} end $$;
-         create trigger spoil before insert on shared.\"Entries\" for each row execute function platform.spoil()"
+        "create or replace function platform.spoil() returns trigger language plpgsql as $$ begin {body} end $$;
+         create or replace trigger spoil before insert on shared.\"Entries\" for each row execute function platform.spoil()"
     );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut eu).await.unwrap();
 }
@@ -217,10 +214,12 @@ async fn a_table_that_cannot_be_copied_undoes_the_move() {
 
 #[tokio::test]
 async fn a_value_that_was_changed_on_the_way_is_found() {
-    for change in ["new.note = 'x';", "new.amount = new.amount + 0.01;", "new.tags = '{}';"] {
-        let db = database().await;
+    let db = database().await;
+    for (nr, change) in
+        ["new.note = 'x';", "new.amount = new.amount + 0.01;", "new.tags = '{}';"].iter().enumerate()
+    {
         spoil(&db, &format!("if new.seq = 2 then {change} end if; return new;")).await;
-        let tenant = db.tenant_at("acme", HomePlace::schema()).await;
+        let tenant = db.tenant_at(&format!("t{nr}"), HomePlace::schema()).await;
         for _ in 0..3 {
             add_one(&db, &tenant, "site").await;
         }
@@ -236,10 +235,10 @@ async fn a_value_that_was_changed_on_the_way_is_found() {
             ),
             "{failed:?}"
         );
-        is_clean(&db, &now(&db, &tenant).await).await;
+        let there: Vec<_> = homes(&mut connect(&db, "eu", LocalRole::Owner).await).await;
+        assert_eq!(there, [], "nothing is left there");
     }
     // A row that is left out is found by its number.
-    let db = database().await;
     spoil(&db, "if new.seq = 3 then return null; end if; return new;").await;
     let tenant = db.tenant_at("acme", HomePlace::schema()).await;
     for _ in 0..3 {
