@@ -11,18 +11,22 @@ use crate::kit::{Service, Site};
 /// Platform tables of which the service's login sees its tenant's rows.
 const STREAMS: [&str; 2] = ["outbox", "permission_changes"];
 /// Platform tables on which it has no right at all.
-const CLOSED: [&str; 7] = [
+const CLOSED: [&str; 9] = [
+    "homes",
     "memberships",
     "migration_failures",
     "migration_ledger",
     "security_events",
     "tenant_domains",
+    "tenant_moves",
     "tenants",
     "users",
 ];
 /// Functions of the platform that it may call.
-const FUNCTIONS: [&str; 6] = [
+const FUNCTIONS: [&str; 8] = [
     "confirm_tenant",
+    "hold_home",
+    "is_removing_home",
     "member_by_email",
     "record_security_event",
     "tenant_by_domain",

@@ -300,6 +300,7 @@ async fn a_tenant_is_read_while_it_is_moved() {
 /// Begun in the old home, written there, committed after the flip: refused by the database, whatever is cached.
 #[tokio::test]
 async fn a_write_that_began_in_the_old_home_cannot_be_committed() {
+    let (db, mut nr) = (database().await, 0);
     for level in [IsolationLevel::ReadCommitted, IsolationLevel::RepeatableRead, IsolationLevel::Serializable]
     {
         for place in [HomePlace::schema(), HomePlace::shared_in("eu")] {
