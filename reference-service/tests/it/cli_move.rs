@@ -1,6 +1,6 @@
 //! `formwork tenant move`, with a second database that the environment names.
 
-use formwork::databases::sets;
+use formwork_service::databases::sets;
 use formwork_tenancy::{
     local_postgres::LocalRole,
     testing::{TestDatabase, cluster},
