@@ -246,7 +246,7 @@ async fn a_backfill_visits_the_tenants_and_without_that_is_an_error() {
                   declare tenant uuid;
                   begin
                     set local row_security = on;
-                    for tenant in select id from platform.tenants where schema_name = current_schema() loop
+                    for tenant in select tenant_id from platform.homes where schema_name = current_schema() loop
                       perform set_config('app.current_tenant', tenant::text, true);
                       update comments set body = upper(body);
                     end loop;
