@@ -62,6 +62,11 @@ async fn is_clean(db: &TestDatabase, tenant: &Tenant) {
     }
 }
 
+/// So many in a short round, all in a long one.
+fn some(short: usize) -> usize {
+    if std::env::var_os("FORMWORK_LONG").is_some() { usize::MAX } else { short }
+}
+
 const STEPS: [MoveStep; 6] = [
     MoveStep::Begun,
     MoveStep::Prepared,
@@ -75,11 +80,11 @@ const STEPS: [MoveStep; 6] = [
 async fn cut_off_at_any_step_a_move_is_resumed() {
     let ways = [
         (HomePlace::shared(), HomePlace::database("eu")),
-        (HomePlace::database("eu"), HomePlace::shared()),
         (HomePlace::schema(), HomePlace::shared()),
+        (HomePlace::database("eu"), HomePlace::shared()),
     ];
     let db = database().await;
-    for (way, (from, to)) in ways.into_iter().enumerate() {
+    for (way, (from, to)) in ways.into_iter().take(some(2)).enumerate() {
         for step in STEPS {
             let tenant = db.tenant_at(&format!("w{way}-{step}"), from.clone()).await;
             add_one(&db, &tenant, "site").await;
@@ -100,11 +105,12 @@ async fn cut_off_at_any_step_a_move_is_resumed() {
 
 #[tokio::test]
 async fn cut_off_before_its_flip_a_move_is_undone() {
-    for (from, to) in [
-        (HomePlace::shared(), HomePlace::database("eu")),
-        (HomePlace::schema(), HomePlace::shared_in("eu")),
+    let ways = [
         (HomePlace::schema(), HomePlace::shared()),
-    ] {
+        (HomePlace::schema(), HomePlace::shared_in("eu")),
+        (HomePlace::shared(), HomePlace::database("eu")),
+    ];
+    for (from, to) in ways.into_iter().take(some(2)) {
         let db = database().await;
         let tenant = db.tenant_at("acme", from).await;
         add_one(&db, &tenant, "site").await;
