@@ -39,11 +39,16 @@ create table comments (tenant_id uuid not null, id uuid not null, body text not 
 ";
 const COLUMN: &str = "alter table tasks add column priority integer not null default 0";
 
-const OLD: Set =
-    Set { name: "bench", platform: &[], home: &[Migration { version: 1, name: "tables", sql: TABLES }] };
+const OLD: Set = Set {
+    name: "bench",
+    platform: &[],
+    database: &[],
+    home: &[Migration { version: 1, name: "tables", sql: TABLES }],
+};
 const NEW: Set = Set {
     name: "bench",
     platform: &[],
+    database: &[],
     home: &[
         Migration { version: 1, name: "tables", sql: TABLES },
         Migration { version: 2, name: "column", sql: COLUMN },

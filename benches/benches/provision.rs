@@ -77,7 +77,12 @@ fn history() -> Set {
         };
         Migration { version, name: "history", sql: sql.leak() }
     };
-    Set { name: "bench/history", platform: &[], home: (1..=HISTORY).map(step).collect::<Vec<_>>().leak() }
+    Set {
+        name: "bench/history",
+        platform: &[],
+        database: &[],
+        home: (1..=HISTORY).map(step).collect::<Vec<_>>().leak(),
+    }
 }
 
 /// Every object of the schema on the search path, in an order in which they can be made, with names unqualified.

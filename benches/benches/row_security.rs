@@ -83,7 +83,9 @@ async fn world() -> World {
         .index(&["created_at"]);
     let sql: &'static str = sheets.sql().unwrap().leak();
     let step: &'static [Migration] = vec![Migration { version: 1, name: "sheets", sql }].leak();
-    let db = TestDatabase::new(&[TENANCY, Set { name: "bench/sheets", platform: &[], home: step }]).await;
+    let db =
+        TestDatabase::new(&[TENANCY, Set { name: "bench/sheets", platform: &[], database: &[], home: step }])
+            .await;
     let tenant = db.tenant("measured", Isolation::Shared).await.id().as_uuid();
     let mut free = PgConnection::connect_with(&db.options(LocalRole::Superuser).await).await.unwrap();
     let fill = format!(

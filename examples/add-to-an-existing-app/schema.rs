@@ -8,6 +8,7 @@ pub(crate) const SETS: &[Set] = &[
     Set {
         name: "notes",
         platform: &[],
+        database: &[],
         home: &[Migration { version: 1, name: "boards and notes", sql: include_str!("home.sql") }],
     },
 ];

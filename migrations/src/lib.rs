@@ -1,13 +1,14 @@
 //! The SQL of Formwork's crates, embedded.
 //!
 //! A [`Set`] holds the migrations of one crate or one module of a service. Those under `platform/`
-//! run once a database, in the schema `platform`; those under `home/` run once a tenant home, with
-//! `search_path` set to that home, so that their names are unqualified and one text serves every
-//! isolation mode. Migrations go forward only; a file that has been released is never edited.
+//! run once, in the schema `platform` of the database `main`, the control plane's; those under `database/` run in
+//! the schema `platform` of every database that has homes in it, `main` too; those under `home/` run once a tenant
+//! home, with `search_path` set to that home, so that their names are unqualified and one text serves every isolation
+//! mode. Migrations go forward only; a file that has been released is never edited.
 //!
 //! ```
 //! let names: Vec<_> = formwork_migrations::TENANCY.platform.iter().map(|m| m.name).collect();
-//! assert_eq!(names, ["control_plane", "tenant_homes", "administrator_grants", "streams"]);
+//! assert_eq!(names, ["control_plane", "tenant_homes", "administrator_grants"]);
 //! ```
 //!
 //! This crate runs nothing: `formwork-tenancy` does.
@@ -35,8 +36,10 @@ pub struct Migration {
 pub struct Set {
     /// Unique name, also the folder.
     pub name: &'static str,
-    /// Steps that run once a database.
+    /// Steps that run once, in the control plane's database.
     pub platform: &'static [Migration],
+    /// Steps that run once in every database that has homes in it, the control plane's too; after `platform`.
+    pub database: &'static [Migration],
     /// Steps that run once a tenant home.
     pub home: &'static [Migration],
 }
@@ -56,7 +59,11 @@ pub const TENANCY: Set = Set {
         migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql"),
         migration!(2, "tenant_homes", "tenancy/platform/0002_tenant_homes.sql"),
         migration!(3, "administrator_grants", "tenancy/platform/0003_administrator_grants.sql"),
-        migration!(4, "streams", "tenancy/platform/0004_streams.sql"),
+    ],
+    database: &[
+        migration!(1, "homes", "tenancy/database/0001_homes.sql"),
+        migration!(2, "outbox", "tenancy/database/0002_outbox.sql"),
+        migration!(3, "streams", "tenancy/database/0003_streams.sql"),
     ],
     home: &[],
 };
@@ -65,7 +72,8 @@ pub const TENANCY: Set = Set {
 #[cfg(feature = "authz")]
 pub const AUTHZ: Set = Set {
     name: "authz",
-    platform: &[migration!(1, "permission_changes", "authz/platform/0001_permission_changes.sql")],
+    platform: &[],
+    database: &[migration!(1, "permission_changes", "authz/database/0001_permission_changes.sql")],
     home: &[migration!(1, "permission_tuples", "authz/home/0001_permission_tuples.sql")],
 };
 
@@ -74,6 +82,7 @@ pub const AUTHZ: Set = Set {
 pub const AUDIT: Set = Set {
     name: "audit",
     platform: &[],
+    database: &[],
     home: &[migration!(1, "audit_events", "audit/home/0001_audit_events.sql")],
 };
 
@@ -82,6 +91,7 @@ pub const AUDIT: Set = Set {
 pub const ENTITY_LINKS: Set = Set {
     name: "entity-links",
     platform: &[],
+    database: &[],
     home: &[migration!(1, "entity_links", "entity-links/home/0001_entity_links.sql")],
 };
 
@@ -91,16 +101,19 @@ pub const SERVICE: &[Set] = &[
     Set {
         name: "service/members",
         platform: &[],
+        database: &[],
         home: &[migration!(1, "members", "service/members/home/0001_members.sql")],
     },
     Set {
         name: "service/projects",
         platform: &[],
+        database: &[],
         home: &[migration!(1, "projects", "service/projects/home/0001_projects.sql")],
     },
     Set {
         name: "service/tasks",
         platform: &[],
+        database: &[],
         home: &[migration!(1, "tasks", "service/tasks/home/0001_tasks.sql")],
     },
 ];
@@ -118,7 +131,7 @@ mod tests {
     #[test]
     fn versions_count_from_one_without_gaps() {
         for set in all_sets() {
-            for list in [set.platform, set.home] {
+            for list in [set.platform, set.database, set.home] {
                 for (index, migration) in list.iter().enumerate() {
                     assert_eq!(migration.version as usize, index + 1, "{} {}", set.name, migration.name);
                 }

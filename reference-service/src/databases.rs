@@ -14,12 +14,33 @@ pub const APP_URL: &str = "DATABASE_URL";
 /// Where the owner's is, for migrations and provisioning: `formwork_owner`.
 pub const OWNER_URL: &str = "DATABASE_OWNER_URL";
 
-/// The database of this program, and the server that was started for it.
+/// Names of other databases in which tenants have their homes, with commas between them. The database `eu` is at
+/// `DATABASE_EU_URL` for the service and at `DATABASE_EU_OWNER_URL` for its owner.
+pub const OTHERS: &str = "FORMWORK_DATABASES";
+
+/// The databases of this program, and the server that was started for it.
 #[derive(Debug)]
 pub struct Databases {
     app: Option<String>,
     owner: Option<String>,
+    others: Vec<Other>,
     local: Option<LocalPostgres>,
+}
+
+/// A database beside the main one.
+#[derive(Debug)]
+struct Other {
+    name: String,
+    app: Option<String>,
+    owner: Option<String>,
+}
+
+impl Other {
+    /// As in `DATABASE_EU_URL`.
+    fn variable(name: &str, of_owner: bool) -> String {
+        let name = name.to_ascii_uppercase().replace('-', "_");
+        format!("DATABASE_{name}{}_URL", if of_owner { "_OWNER" } else { "" })
+    }
 }
 
 /// No database can be used.
@@ -30,7 +51,7 @@ pub enum DatabaseError {
     #[error("`{variable}` is not set: set it to the Postgres URL of the login `{login}`{}", instead(.variable))]
     Unset {
         /// The variable.
-        variable: &'static str,
+        variable: String,
         /// Which login.
         login: &'static str,
     },
@@ -41,7 +62,7 @@ pub enum DatabaseError {
     #[error("`{variable}` is no Postgres URL, such as `postgres://{login}:PASSWORD@localhost:5432/formwork`")]
     NoUrl {
         /// The variable.
-        variable: &'static str,
+        variable: String,
         /// Which login.
         login: &'static str,
     },
@@ -51,7 +72,7 @@ pub enum DatabaseError {
         /// The database, its host and port.
         place: String,
         /// The variable.
-        variable: &'static str,
+        variable: String,
         /// What the database said.
         source: StorageError,
     },
@@ -61,7 +82,7 @@ pub enum DatabaseError {
         /// The database, its host and port.
         place: String,
         /// The variable.
-        variable: &'static str,
+        variable: String,
         /// What the database said.
         source: StorageError,
     },
@@ -93,8 +114,15 @@ pub fn sets() -> Vec<Set> {
 impl Databases {
     /// The ones that the environment names. Nothing is started.
     pub fn named() -> Self {
-        let read = |variable| std::env::var(variable).ok().filter(|url| !url.is_empty());
-        Self { app: read(APP_URL), owner: read(OWNER_URL), local: None }
+        let read = |variable: &str| std::env::var(variable).ok().filter(|url| !url.is_empty());
+        let other = |name: &str| Other {
+            name: name.to_owned(),
+            app: read(&Other::variable(name, false)),
+            owner: read(&Other::variable(name, true)),
+        };
+        let names = read(OTHERS).unwrap_or_default();
+        let others = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(other).collect();
+        Self { app: read(APP_URL), owner: read(OWNER_URL), others, local: None }
     }
 
     /// The ones that the environment names; when it names none, a private server in the state folder.
@@ -115,7 +143,8 @@ impl Databases {
         let binaries = search.find()?;
         let local = LocalPostgres::start(Settings::new(binaries, dir)).await?;
         let url = |role| Some(local.url(role));
-        Ok(Self { app: url(LocalRole::App), owner: url(LocalRole::Owner), local: Some(local) })
+        let others = named.others;
+        Ok(Self { app: url(LocalRole::App), owner: url(LocalRole::Owner), others, local: Some(local) })
     }
 
     /// As [`named_or_private`](Self::named_or_private), for what needs data that are there: no private database
@@ -144,7 +173,22 @@ impl Databases {
     /// [`DatabaseError`], also for a login that row security would not hold.
     pub async fn tenants(&self, builder: TenantsBuilder) -> Result<Tenants, DatabaseError> {
         let named = Named::new(APP_URL, "formwork_app", self.app.as_deref())?;
-        builder.connect_with(named.options.clone()).await.map_err(|error| named.explain(error))
+        let mut builder = builder;
+        let mut others = Vec::new();
+        for other in &self.others {
+            let variable = Other::variable(&other.name, false);
+            let there = Named::new(&variable, "formwork_app", other.app.as_deref())?;
+            builder = builder.database(&other.name, there.options.clone());
+            others.push((other.name.clone(), there));
+        }
+        builder.connect_with(named.options.clone()).await.map_err(|error| match error {
+            ConnectError::Database { name, source } => {
+                let there =
+                    others.iter().find(|(other, _)| *other == name).map_or(&named, |(_, there)| there);
+                there.explain(*source)
+            }
+            error => named.explain(error),
+        })
     }
 
     /// Connects as the owner.
@@ -155,7 +199,19 @@ impl Databases {
     pub async fn control(&self) -> Result<ControlPlane, DatabaseError> {
         let named = Named::new(OWNER_URL, "formwork_owner", self.owner.as_deref())?;
         let connected = ControlPlane::connect_with(named.options.clone(), &sets()).await;
-        connected.map_err(|error| named.explain(error))
+        let mut control = connected.map_err(|error| named.explain(error))?;
+        for other in &self.others {
+            let variable = Other::variable(&other.name, true);
+            let there = Named::new(&variable, "formwork_owner", other.owner.as_deref())?;
+            control =
+                control.with_database(&other.name, there.options.clone()).await.map_err(
+                    |error| match error {
+                        ConnectError::Database { source, .. } => there.explain(*source),
+                        error => there.explain(error),
+                    },
+                )?;
+        }
+        Ok(control)
     }
 
     /// Stops what was started.
@@ -172,26 +228,30 @@ fn private_dir(state: &Path) -> PathBuf {
 
 /// What a variable says, to connect by and to explain a failure with.
 struct Named {
-    variable: &'static str,
+    variable: String,
     options: PgConnectOptions,
 }
 
 impl Named {
-    fn new(variable: &'static str, login: &'static str, url: Option<&str>) -> Result<Self, DatabaseError> {
-        let url = url.ok_or(DatabaseError::Unset { variable, login })?;
+    fn new(variable: &str, login: &'static str, url: Option<&str>) -> Result<Self, DatabaseError> {
+        let variable = variable.to_owned();
+        let Some(url) = url else { return Err(DatabaseError::Unset { variable, login }) };
         // The driver takes any scheme, and reads what is no URL as a host.
         let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
         let options = is_postgres.then(|| url.parse().ok()).flatten();
-        Ok(Self { variable, options: options.ok_or(DatabaseError::NoUrl { variable, login })? })
+        match options {
+            Some(options) => Ok(Self { variable, options }),
+            None => Err(DatabaseError::NoUrl { variable, login }),
+        }
     }
 
     fn explain(&self, error: ConnectError) -> DatabaseError {
         match error {
             ConnectError::Storage(source) if source.is_unavailable() => {
-                DatabaseError::Unreachable { place: self.place(), variable: self.variable, source }
+                DatabaseError::Unreachable { place: self.place(), variable: self.variable.clone(), source }
             }
             ConnectError::Storage(source) => {
-                DatabaseError::Refused { place: self.place(), variable: self.variable, source }
+                DatabaseError::Refused { place: self.place(), variable: self.variable.clone(), source }
             }
             ConnectError::NotMigrated => DatabaseError::Empty { place: self.place() },
             other => DatabaseError::Connect(other),

@@ -1,4 +1,4 @@
-//! Whatever needs the owner's login: migrations and provisioning.
+//! Whatever needs the owner's login: migrations, provisioning and moves.
 //!
 //! The owner is held by forced row security as anybody else, and its migrations run with
 //! `row_security = off`, which turns a statement that would silently touch no rows into an error
@@ -8,7 +8,7 @@ mod administrator;
 mod provision;
 mod prune;
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use formwork_migrations::Set;
 use sqlx::{
@@ -19,22 +19,50 @@ use uuid::Uuid;
 
 pub use administrator::NewAdministratorGrant;
 pub use provision::NewTenant;
+pub(crate) use provision::beside_migrations;
 pub use prune::{Prune, PruneError, Pruned};
 
 use crate::{
-    ConnectError, Isolation, StorageError, TenantId,
+    ConnectError, Isolation, StorageError, TenantId, UnknownDatabase,
+    databases::{MAIN, is_database_name},
     fleet::{Fleet, FleetOptions},
 };
 
 /// Home of every tenant in `shared` isolation.
 pub(crate) const SHARED: &str = "shared";
 
-/// The owner's side of one database. Used by a command line or a worker, never by a server.
+/// The owner's side of the databases. Used by a command line or a worker, never by a server.
+///
+/// ```no_run
+/// # async fn example(eu: sqlx::postgres::PgConnectOptions) -> Result<(), Box<dyn std::error::Error>> {
+/// use formwork_tenancy::{ControlPlane, HomePlace, NewTenant};
+///
+/// let control = ControlPlane::connect("postgres://formwork_owner@localhost/app", &[formwork_migrations::TENANCY])
+///     .await?
+///     .with_database("eu", eu)
+///     .await?;
+/// control.migrate().await?;
+/// control.provision(&NewTenant::placed("acme", "Acme Construction", HomePlace::database("eu"))).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ControlPlane {
     pub(crate) pool: sqlx::PgPool,
-    sets: Vec<Set>,
+    pub(crate) main: Arc<str>,
+    others: Vec<OwnedDatabase>,
+    pub(crate) sets: Vec<Set>,
 }
+
+/// A database beside the main one.
+#[derive(Debug, Clone)]
+struct OwnedDatabase {
+    name: Arc<str>,
+    region: Option<String>,
+    pool: sqlx::PgPool,
+}
+
+/// The region of the main database, unless it is named.
+pub(crate) const LOCAL_REGION: &str = "local";
 
 /// A tenant or a user could not be made, or a migration could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +80,8 @@ pub enum ControlError {
         /// As given.
         name: String,
     },
-    /// An isolation that this version cannot provision.
-    #[error("isolation `{isolation}` cannot be provisioned yet: use shared or schema")]
+    /// Isolation `database` without the database.
+    #[error("isolation `{isolation}` needs a database: name it with `NewTenant::placed`")]
     Unsupported {
         /// As given.
         isolation: Isolation,
@@ -69,6 +97,17 @@ pub enum ControlError {
     OwnRole {
         /// What is in the way, and what to do.
         why: &'static str,
+    },
+    /// A database that this control plane was not told of.
+    #[error(transparent)]
+    UnknownDatabase(#[from] UnknownDatabase),
+    /// Something failed in another database than the main one.
+    #[error("database `{name}`: {source}")]
+    Database {
+        /// Its name.
+        name: String,
+        /// What failed.
+        source: Box<ControlError>,
     },
     /// A role of the database is missing.
     #[error("role `{role}` does not exist: create it with `create role {role} login`")]
@@ -129,6 +168,15 @@ impl From<sqlx::Error> for ControlError {
     }
 }
 
+impl ControlError {
+    pub(crate) fn in_database(self, name: &str) -> Self {
+        match (name, self) {
+            (MAIN, error) | (_, error @ Self::Database { .. }) => error,
+            (name, error) => Self::Database { name: name.to_owned(), source: Box::new(error) },
+        }
+    }
+}
+
 /// A person's identity, and whether it was made just now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub struct EnsuredUser {
@@ -155,18 +203,64 @@ impl ControlPlane {
     /// # Errors
     ///
     /// [`ConnectError`].
-    #[expect(clippy::disallowed_methods, reason = "the owner's connections are tenancy's too")]
     pub async fn connect_with(options: PgConnectOptions, sets: &[Set]) -> Result<Self, ConnectError> {
-        let options = options.application_name("formwork-control");
-        let pool = PgPoolOptions::new()
-            .max_connections(2)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_lazy_with(options);
-        drop(pool.acquire().await?);
-        Ok(Self { pool, sets: sets.to_vec() })
+        let pool = owners_pool(options).await?;
+        Ok(Self { pool, main: MAIN.into(), others: Vec::new(), sets: sets.to_vec() })
     }
 
-    /// Brings the platform and every home up to date; answers how many steps were run. See [`Fleet::run`] for how,
+    /// Connects to another database in which tenants have their homes, as its owner. The registry keeps the name; the
+    /// service must know it by the same one. Its region is its name, unless [`region`](Self::region) says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    pub async fn with_database(
+        mut self,
+        name: &str,
+        options: PgConnectOptions,
+    ) -> Result<Self, ConnectError> {
+        if !is_database_name(name) || self.pool_of(name).is_ok() {
+            return Err(ConnectError::Name { name: name.to_owned() });
+        }
+        let connected = owners_pool(options)
+            .await
+            .map_err(|source| ConnectError::Database { name: name.to_owned(), source: Box::new(source) });
+        self.others.push(OwnedDatabase { name: name.into(), region: None, pool: connected? });
+        Ok(self)
+    }
+
+    /// Says which region a database other than `main` is in; `main` is in the region `local`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such database.
+    pub fn region(mut self, name: &str, region: &str) -> Result<Self, UnknownDatabase> {
+        let Some(database) = self.others.iter_mut().find(|other| &*other.name == name) else {
+            return Err(UnknownDatabase::new(name));
+        };
+        database.region = Some(region.to_owned());
+        Ok(self)
+    }
+
+    /// All databases by name, the main one first.
+    pub(crate) fn databases(&self) -> impl Iterator<Item = (&Arc<str>, &sqlx::PgPool)> {
+        let others = self.others.iter().map(|other| (&other.name, &other.pool));
+        std::iter::once((&self.main, &self.pool)).chain(others)
+    }
+
+    pub(crate) fn pool_of(&self, name: &str) -> Result<&sqlx::PgPool, UnknownDatabase> {
+        let found = self.databases().find(|(known, _)| &***known == name);
+        found.map(|(_, pool)| pool).ok_or_else(|| UnknownDatabase::new(name))
+    }
+
+    pub(crate) fn region_of(&self, name: &str) -> &str {
+        match self.others.iter().find(|other| &*other.name == name) {
+            Some(other) => other.region.as_deref().unwrap_or(&other.name),
+            None => LOCAL_REGION,
+        }
+    }
+
+    /// Brings every database and every home up to date; answers how many steps were run. See [`Fleet::run`] for how,
     /// and for what can be chosen; this stops at the first home that fails.
     ///
     /// # Errors
@@ -179,7 +273,7 @@ impl ControlPlane {
 
     /// All homes, as migrations see them: plans, runs, drift.
     pub fn fleet(&self) -> Fleet {
-        Fleet::new(self.pool.clone(), &self.sets)
+        Fleet::new(self.databases(), &self.sets)
     }
 
     /// Makes a person's identity, global to the platform; or answers the one that has the address already, which
@@ -227,8 +321,20 @@ impl ControlPlane {
 
     /// Closes its connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        for (_, pool) in self.databases() {
+            pool.close().await;
+        }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the owner's connections are tenancy's too")]
+async fn owners_pool(options: PgConnectOptions) -> Result<sqlx::PgPool, ConnectError> {
+    let pool = PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(options.application_name("formwork-control"));
+    drop(pool.acquire().await?);
+    Ok(pool)
 }
 
 /// The service's logins, to whom the steps grant rights.

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::{AdministratorRefusal, Status, TenantId, UnsupportedHome};
+use crate::{AdministratorRefusal, Status, TenantId, UnsupportedHome, databases::UnknownDatabase};
+
+/// What `platform.hold_home` raises: the home is frozen, or has not been reached yet.
+const MOVING: &str = "TH001";
+/// The home has been left.
+const MOVED: &str = "TH002";
 
 /// The database failed. The cause is kept as `source`; what a caller may decide on are the getters.
 ///
@@ -56,8 +61,8 @@ impl From<sqlx::Error> for StorageError {
 impl StorageError {
     /// Would the same transaction, run again from its start, have a chance?
     ///
-    /// True for serialization failures, deadlocks, a lock that was not had in time, a result type that changed under a prepared
-    /// statement, and a database that cannot be reached.
+    /// True for serialization failures, deadlocks, a lock that was not had in time, a result type that changed under a
+    /// prepared statement, a tenant that is being moved, and a database that cannot be reached.
     pub fn is_retryable(&self) -> bool {
         is_retryable(&self.source)
     }
@@ -91,6 +96,20 @@ impl StorageError {
         is_unavailable(&self.source)
     }
 
+    /// Is the tenant being moved to another home, or has it been? The transaction wrote nothing; run again with the
+    /// registry's newest entry, as [`Tenants::run`](crate::Tenants::run) does, it ends in the new home.
+    pub fn is_moving(&self) -> bool {
+        self.sql_state().is_some_and(|code| code == MOVING || code == MOVED)
+    }
+
+    /// The database that this process was not told of, when that is why.
+    pub fn unknown_database(&self) -> Option<&UnknownDatabase> {
+        match &*self.source {
+            sqlx::Error::Configuration(source) => source.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// The constraint that refused the row. For the program, not for people: it can tell of rows
     /// that the asker may not see.
     pub fn constraint(&self) -> Option<&str> {
@@ -110,7 +129,8 @@ impl StorageError {
 /// Serialization failure, deadlock, lock not available, changed result type under a prepared statement; or out of reach.
 pub(crate) fn is_retryable(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
-    is_unavailable(error) || matches!(code.as_deref(), Some("40001" | "40P01" | "55P03" | "0A000"))
+    is_unavailable(error)
+        || matches!(code.as_deref(), Some("40001" | "40P01" | "55P03" | "0A000" | MOVING | MOVED))
 }
 
 fn is_unavailable(error: &sqlx::Error) -> bool {
@@ -242,6 +262,22 @@ pub enum ConnectError {
     /// The schema `platform` is not there.
     #[error("the database has no schema `platform`: run the migrations first")]
     NotMigrated,
+    /// Another database than the main one was refused.
+    #[error("database `{name}`: {source}")]
+    Database {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<ConnectError>,
+    },
+    /// A name that no database can have.
+    #[error(
+        "`{name}` cannot name a database: use lower-case letters, digits, `-` and `_`, each name once, not `main`"
+    )]
+    Name {
+        /// As given.
+        name: String,
+    },
     /// The database failed.
     #[error("the database could not be reached")]
     Storage(#[from] StorageError),

@@ -32,6 +32,7 @@ mod administrator;
 mod conn;
 mod control_plane;
 mod cursor;
+mod databases;
 mod entity;
 mod envelope;
 mod error;
@@ -40,6 +41,7 @@ mod member;
 mod options;
 mod outbox;
 mod own_role;
+mod place;
 mod pooler;
 mod registry;
 mod relay;
@@ -62,6 +64,7 @@ pub mod doctor;
 pub mod fleet;
 #[cfg(feature = "local-postgres")]
 pub mod local_postgres;
+pub mod moves;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -71,6 +74,7 @@ pub use control_plane::{
     ControlError, ControlPlane, EnsuredUser, NewAdministratorGrant, NewTenant, Prune, PruneError, Pruned,
 };
 pub use cursor::{Cursor, InvalidCursor};
+pub use databases::UnknownDatabase;
 pub use entity::Entity;
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::{CommitError, ConnectError, Limit, Refusal, ResolveError, StorageError};
@@ -79,6 +83,7 @@ pub use formwork_migrations::{InvalidTable, Policy, TENANT_COLUMN, TenantTable};
 pub use member::MemberLogin;
 pub use options::{IsolationLevel, PlanLimits, TxOptions};
 pub use outbox::{OutboxEvent, PublishedEvent};
+pub use place::{HomePlace, InvalidPlace};
 pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder};
 pub use resolve::TokenTenant;
 pub use run::{Retryable, RunError};

@@ -3,15 +3,16 @@
 //! A status is at most one second old while the database answers. Concurrent misses of one key ask
 //! once. What does not exist is not remembered.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use moka::future::Cache;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::{StorageError, Tenant, TenantId, Tenants, TxOptions};
+use crate::{StorageError, Tenant, TenantId, Tenants, TxOptions, databases::MAIN};
 
 /// How old an answer may be.
-const FRESHNESS: Duration = Duration::from_secs(1);
+pub(crate) const FRESHNESS: Duration = Duration::from_secs(1);
 const CAPACITY: u64 = 10_000;
 
 /// An exact key by which one tenant is found.
@@ -69,6 +70,12 @@ impl Tenants {
         self.find(Key::Slug(slug.to_ascii_lowercase())).await
     }
 
+    /// The tenant's entry as it is now, whatever is remembered.
+    pub(crate) async fn by_id_now(&self, id: TenantId) -> Result<Option<Tenant>, StorageError> {
+        self.registry().cache.invalidate(&Key::Id(id)).await;
+        self.find(Key::Id(id)).await
+    }
+
     pub(crate) async fn find(&self, key: Key) -> Result<Option<Tenant>, StorageError> {
         let asked = self.registry().cache.try_get_with_by_ref(&key, self.ask(&key)).await;
         match asked {
@@ -100,6 +107,23 @@ impl Tenants {
             Ok::<_, StorageError>(found)
         };
         let found = found.await.map_err(Miss::Failed)?.ok_or(Miss::Unknown)?;
-        Ok(found.judged_by(self.supported()))
+        if found.database_name() == MAIN || self.supported().is_empty() {
+            return Ok(found.judged_by(self.supported()));
+        }
+        // The ledger stands beside the home. Out of reach, it is refused where a transaction is begun.
+        match self.home_versions(&found).await {
+            Ok(versions) => Ok(found.with_home_versions(versions).judged_by(self.supported())),
+            Err(error) if error.is_unavailable() || error.unknown_database().is_some() => Ok(found),
+            Err(error) => Err(Miss::Failed(error)),
+        }
+    }
+
+    async fn home_versions(&self, tenant: &Tenant) -> Result<BTreeMap<String, i32>, StorageError> {
+        let mut conn = self.begin_outside_in(tenant.database_name()).await?;
+        let Json(versions) = sqlx::query_scalar("select platform.home_versions($1)")
+            .bind(tenant.id().as_uuid())
+            .fetch_one(&mut conn)
+            .await?;
+        Ok(versions)
     }
 }

@@ -145,6 +145,11 @@ impl Session {
         self.with(|inner| inner.authority = Some(authority))
     }
 
+    /// The same work, with a newer entry of the same tenant.
+    pub(crate) fn placed(&self, tenant: Tenant) -> Self {
+        self.clone().with(|inner| inner.tenant = tenant)
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self

@@ -1,7 +1,6 @@
 //! Which versions of a home this program can work with.
 //!
-//! A home that a failed migration left behind, or that a newer program has already brought forward, is refused by
-//! name; the others are served. The versions come with the registry's answer, so a home that was put right is served
+//! A home that a failed migration left behind, or that is further than a stated range, is refused by name; the others are served. The versions come with the registry's answer, so a home that was put right is served
 //! as soon as that answer is renewed, within a second.
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
@@ -29,19 +28,21 @@ impl MigrationRange {
         Self { set: set.into(), versions }
     }
 
-    /// The newest version of the set that was compiled in, and no other.
-    fn exactly(set: &Set) -> Option<Self> {
+    /// The newest version of the set that was compiled in, or a later one: a schema is changed so that the programs
+    /// that are running go on (`docs/schema-changes.md`).
+    fn from_newest(set: &Set) -> Option<Self> {
         let newest = set.home.iter().map(|step| step.version).max()?;
-        Some(Self::new(set.name, newest..=newest))
+        Some(Self::new(set.name, newest..=i32::MAX))
     }
 }
 
 impl fmt::Display for MigrationRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (lowest, highest) = (self.versions.start(), self.versions.end());
-        match lowest == highest {
-            true => write!(f, "{lowest} of `{}`", self.set),
-            false => write!(f, "{lowest} to {highest} of `{}`", self.set),
+        match *highest {
+            i32::MAX => write!(f, "at least {lowest} of `{}`", self.set),
+            highest if highest == *lowest => write!(f, "{lowest} of `{}`", self.set),
+            highest => write!(f, "{lowest} to {highest} of `{}`", self.set),
         }
     }
 }
@@ -96,7 +97,7 @@ pub(crate) struct Supported(Vec<MigrationRange>);
 
 impl Supported {
     pub(crate) fn add_sets(&mut self, sets: &[Set]) {
-        for range in sets.iter().filter_map(MigrationRange::exactly) {
+        for range in sets.iter().filter_map(MigrationRange::from_newest) {
             if !self.0.iter().any(|known| known.set == range.set) {
                 self.0.push(range);
             }
@@ -106,6 +107,10 @@ impl Supported {
     pub(crate) fn add_range(&mut self, range: MigrationRange) {
         self.0.retain(|known| known.set != range.set);
         self.0.push(range);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The first set of which the home has a version that is not supported.

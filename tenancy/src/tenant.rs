@@ -1,6 +1,6 @@
 //! A tenant, as the registry knows it.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
@@ -126,6 +126,8 @@ struct Record {
     name: String,
     status: Status,
     isolation: Isolation,
+    /// INVARIANT: `main` exactly when the isolation is not `database`.
+    database_name: String,
     /// INVARIANT: matches `[a-z_][a-z0-9_]*`, so that it can stand in SQL text.
     schema_name: String,
     epoch: i64,
@@ -138,6 +140,8 @@ struct Record {
     home_versions: BTreeMap<String, i32>,
     /// Judged when the registry answered, so that a transaction does not have to.
     unsupported: Option<UnsupportedHome>,
+    /// When the registry said so.
+    read_at: Instant,
 }
 
 impl Tenant {
@@ -166,6 +170,12 @@ impl Tenant {
         self.0.isolation
     }
 
+    /// The database that its tables are in, by the name that the service knows it by: `main` unless the isolation is
+    /// [`Isolation::Database`].
+    pub fn database_name(&self) -> &str {
+        &self.0.database_name
+    }
+
     /// The schema that its tables are in.
     pub fn schema_name(&self) -> &str {
         &self.0.schema_name
@@ -189,6 +199,13 @@ impl Tenant {
 
     pub(crate) fn unsupported(&self) -> Option<&UnsupportedHome> {
         self.0.unsupported.as_ref()
+    }
+
+    pub(crate) fn with_home_versions(mut self, versions: BTreeMap<String, i32>) -> Self {
+        if let Some(record) = Arc::get_mut(&mut self.0) {
+            record.home_versions = versions;
+        }
+        self
     }
 
     pub(crate) fn judged_by(mut self, supported: &Supported) -> Self {
@@ -222,6 +239,11 @@ impl Tenant {
     pub fn version(&self) -> i64 {
         self.0.version
     }
+
+    /// When this process read it.
+    pub(crate) fn read_at(&self) -> Instant {
+        self.0.read_at
+    }
 }
 
 impl FromRow<'_, PgRow> for Tenant {
@@ -237,6 +259,7 @@ impl FromRow<'_, PgRow> for Tenant {
             name: row.try_get("name")?,
             status: row.try_get::<&str, _>("status")?.parse().map_err(decode)?,
             isolation: row.try_get::<&str, _>("isolation")?.parse().map_err(decode)?,
+            database_name: row.try_get("database_name")?,
             schema_name,
             epoch: row.try_get("epoch")?,
             region: row.try_get("region")?,
@@ -247,6 +270,7 @@ impl FromRow<'_, PgRow> for Tenant {
             own_role: row.try_get("own_role")?,
             home_versions: row.try_get::<Json<_>, _>("home_versions")?.0,
             unsupported: None,
+            read_at: Instant::now(),
         })))
     }
 }

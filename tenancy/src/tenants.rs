@@ -1,6 +1,11 @@
 //! The handle that a service holds: one pool, the registry, resolution, and `begin`.
 
-use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
     AssertSqlSafe,
@@ -8,11 +13,16 @@ use sqlx::{
 };
 
 use crate::{
-    ConnectError, MigrationRange, PlanLimits, Refusal, Session, StorageError, TenantTx, TxOptions,
-    conn::TenantConn, pooler, registry::Registry, supported::Supported, tx::settings, warm::Warm,
+    ConnectError, MigrationRange, PlanLimits, Refusal, Session, StorageError, Tenant, TenantTx, TxOptions,
+    conn::TenantConn,
+    databases::{Database, Databases, MAIN, is_database_name},
+    pooler,
+    registry::{FRESHNESS, Registry},
+    supported::Supported,
+    tx::settings,
 };
 
-/// The tenants of one database, seen by a login that row security holds. Cheap to clone.
+/// The tenants of one database, or of several, seen by a login that row security holds. Cheap to clone.
 ///
 /// ```no_run
 /// # async fn example(session: formwork_tenancy::Session) -> Result<(), Box<dyn std::error::Error>> {
@@ -29,7 +39,7 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Tenants {
-    connections: Arc<Warm>,
+    databases: Databases,
     registry: Registry,
     base_domains: Arc<[String]>,
     max_connections: u32,
@@ -55,6 +65,7 @@ pub struct TenantsBuilder {
     notifies: bool,
     plans: Plans,
     supported: Supported,
+    databases: Vec<(String, PgConnectOptions)>,
 }
 
 /// How statements are prepared through a transaction pooler.
@@ -75,15 +86,20 @@ impl Tenants {
             notifies: false,
             plans: Plans::default(),
             supported: Supported::default(),
+            databases: Vec::new(),
         }
     }
 
     /// Begins a transaction for the session's tenant, in one round trip.
     ///
+    /// It begins in the home that the registry named at most a second ago: what a session holds on to for longer is
+    /// asked for again. While the registry does not answer, it begins where the session says.
+    ///
     /// # Errors
     ///
-    /// When no connection can be had or the database refuses; [`StorageError::refusal`] tells an administrator
-    /// without leave and a home that this program does not support.
+    /// When no connection can be had, the database refuses, or is not known here
+    /// ([`StorageError::unknown_database`]); [`StorageError::refusal`] tells an administrator without leave and a home
+    /// that this program does not support.
     pub async fn begin(&self, session: &Session) -> Result<TenantTx, StorageError> {
         self.begin_with(session, TxOptions::new()).await
     }
@@ -103,12 +119,15 @@ impl Tenants {
     ///
     /// As [`begin`](Self::begin).
     pub async fn begin_with(&self, session: &Session, options: TxOptions) -> Result<TenantTx, StorageError> {
+        let newer = self.newer_entry(session.tenant()).await.map(|tenant| session.placed(tenant));
+        let session = newer.as_ref().unwrap_or(session);
         if let Some(unsupported) = session.tenant().unsupported() {
             return Err(Refusal::Home(unsupported.clone()).into());
         }
         self.admit(session).await?;
         let plan = self.plans.named.get(session.tenant().plan()).unwrap_or(&self.plans.others);
-        let conn = self.connection(options.within(*plan), settings(session.tenant())).await?;
+        let database = self.checked_database(session.tenant().database_name()).await?;
+        let conn = self.connection(database, options.within(*plan), settings(session.tenant())).await?;
         Ok(TenantTx::new(conn, session, options.is_read_only(), self.notifies))
     }
 
@@ -146,16 +165,19 @@ impl Tenants {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        self.connections.turn_off();
-        self.connections.pool().close().await;
+        for database in std::iter::once(self.databases.main()).chain(self.databases.others()) {
+            database.connections.turn_off();
+            database.connections.pool().close().await;
+        }
     }
 
-    /// The pool, on which anybody could run anything: for tests that look for what was left behind. From then on
-    /// every connection goes back to it at once.
+    /// The main database's pool, on which anybody could run anything: for tests that look for what was left behind.
+    /// From then on every connection goes back to it at once.
     #[cfg(feature = "testing")]
     pub fn pool_unguarded(&self) -> &sqlx::PgPool {
-        self.connections.turn_off();
-        self.connections.pool()
+        let connections = &self.databases.main().connections;
+        connections.turn_off();
+        connections.pool()
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -172,17 +194,56 @@ impl Tenants {
 
     /// A transaction of no tenant: row security gives it no rows, the functions of `platform` answer.
     pub(crate) async fn begin_outside(&self, options: TxOptions) -> Result<TenantConn, StorageError> {
-        self.connection(options, "; set local search_path = pg_catalog, pg_temp".to_owned()).await
+        self.outside_of(self.databases.main(), options).await
+    }
+
+    /// The same in another database.
+    pub(crate) async fn begin_outside_in(&self, database: &str) -> Result<TenantConn, StorageError> {
+        let database = self.checked_database(database).await?;
+        self.outside_of(database, TxOptions::new().read_only()).await
+    }
+
+    async fn outside_of(&self, database: &Database, options: TxOptions) -> Result<TenantConn, StorageError> {
+        self.connection(database, options, "; set local search_path = pg_catalog, pg_temp".to_owned()).await
+    }
+
+    /// What the registry says now, when the entry is older than an answer may be. It is asked by identity, so that
+    /// many sessions of one tenant ask once; when it cannot be asked, the database still refuses a write to a home
+    /// that has been left.
+    async fn newer_entry(&self, tenant: &Tenant) -> Option<Tenant> {
+        if tenant.read_at().elapsed() < FRESHNESS {
+            return None;
+        }
+        let newest = self.by_id(tenant.id()).await.ok().flatten()?;
+        (newest.version() >= tenant.version()).then_some(newest)
+    }
+
+    /// The database with this name, once its login has been looked at.
+    async fn checked_database(&self, name: &str) -> Result<&Database, StorageError> {
+        let database = self.databases.named(name)?;
+        if !database.is_checked() {
+            match refuse_privileged_login(self, database).await {
+                Ok(()) => {}
+                Err(ConnectError::Storage(error)) => return Err(error),
+                Err(other) => return Err(sqlx::Error::Configuration(other.into()).into()),
+            }
+        }
+        Ok(database)
     }
 
     /// Connections are not tested before use, which would cost a round trip each time: one that turns
     /// out dead when the transaction is begun is closed, and the next one tried. Nothing has run yet.
-    async fn connection(&self, options: TxOptions, settings: String) -> Result<TenantConn, StorageError> {
+    async fn connection(
+        &self,
+        database: &Database,
+        options: TxOptions,
+        settings: String,
+    ) -> Result<TenantConn, StorageError> {
         let text = options.begin_text() + &settings;
         let mut spare = self.max_connections;
         loop {
-            let conn = self.connections.take().await?;
-            match TenantConn::begin(&self.connections, conn, text.clone(), self.prepared).await {
+            let conn = database.connections.take().await?;
+            match TenantConn::begin(&database.connections, conn, text.clone(), self.prepared).await {
                 Ok(conn) => return Ok(conn),
                 Err(error) => {
                     let error = StorageError::from(error);
@@ -204,7 +265,18 @@ impl TenantsBuilder {
         self
     }
 
-    /// Upper bound of connections.
+    /// Another database in which tenants have their homes, by the name that the registry has for it; the one that
+    /// [`connect`](Self::connect) is given is `main`, which holds the registry. May be given more than once.
+    ///
+    /// One that cannot be reached when the process starts does not keep it from serving the others: its tenants are
+    /// refused until it answers.
+    #[must_use]
+    pub fn database(mut self, name: impl Into<String>, options: PgConnectOptions) -> Self {
+        self.databases.push((name.into(), options));
+        self
+    }
+
+    /// Upper bound of connections to each database.
     #[must_use]
     pub fn max_connections(mut self, count: u32) -> Self {
         self.max_connections = count.max(1);
@@ -295,13 +367,22 @@ impl TenantsBuilder {
         if self.pooler.is_none() && pooler::is_seen(&options, self.acquire_timeout).await? {
             return Err(ConnectError::UndeclaredPooler);
         }
-        let pool = PgPoolOptions::new()
-            .max_connections(self.max_connections)
-            .acquire_timeout(self.acquire_timeout)
-            .test_before_acquire(false)
-            .connect_lazy_with(options.application_name("formwork"));
+        let pool = |options: PgConnectOptions| {
+            PgPoolOptions::new()
+                .max_connections(self.max_connections)
+                .acquire_timeout(self.acquire_timeout)
+                .test_before_acquire(false)
+                .connect_lazy_with(options.application_name("formwork"))
+        };
+        let mut others = BTreeMap::new();
+        for (name, options) in self.databases {
+            if name == MAIN || !is_database_name(&name) || others.contains_key(&name) {
+                return Err(ConnectError::Name { name });
+            }
+            others.insert(name, pool(options));
+        }
         let tenants = Tenants {
-            connections: Warm::new(pool),
+            databases: Databases::new(pool(options), others),
             registry: Registry::new(),
             base_domains: self.base_domains.into(),
             max_connections: self.max_connections,
@@ -310,15 +391,27 @@ impl TenantsBuilder {
             plans: Arc::new(self.plans),
             supported: Arc::new(self.supported),
         };
-        refuse_privileged_login(&tenants).await?;
+        refuse_privileged_login(&tenants, tenants.databases.main()).await?;
+        for database in tenants.databases.others() {
+            match refuse_privileged_login(&tenants, database).await {
+                Ok(()) => {}
+                Err(ConnectError::Storage(error)) if error.is_unavailable() => {
+                    tracing::warn!(database = %database.name, %error, "a database cannot be reached");
+                }
+                Err(source) => {
+                    let name = database.name.to_string();
+                    return Err(ConnectError::Database { name, source: Box::new(source) });
+                }
+            }
+        }
         Ok(tenants)
     }
 }
 
 /// A superuser, a login with BYPASSRLS, a member of one, or an owner of tables is not held by row
 /// security (PostgreSQL manual, "Row Security Policies").
-async fn refuse_privileged_login(tenants: &Tenants) -> Result<(), ConnectError> {
-    let begun = tenants.begin_outside(TxOptions::new().read_only()).await;
+async fn refuse_privileged_login(tenants: &Tenants, database: &Database) -> Result<(), ConnectError> {
+    let begun = tenants.outside_of(database, TxOptions::new().read_only()).await;
     let mut conn = begun.map_err(pooler::explain)?;
     let (login, superuser, bypass, member, owner, migrated): (String, bool, bool, bool, bool, bool) =
         sqlx::query_as(AssertSqlSafe(PRIVILEGES)).fetch_one(&mut conn).await?;
@@ -335,6 +428,7 @@ async fn refuse_privileged_login(tenants: &Tenants) -> Result<(), ConnectError> 
     if !migrated {
         return Err(ConnectError::NotMigrated);
     }
+    database.set_checked();
     Ok(())
 }
 

@@ -87,7 +87,8 @@ impl TenantTx {
     /// # Errors
     ///
     /// [`CommitError::RolledBack`] when nothing was stored: a deferred constraint, a statement that had
-    /// failed before, a tenant that was changed under way. [`CommitError::Unknown`] when the answer was
+    /// failed before, a tenant that was changed under way, a home that is being left
+    /// ([`StorageError::is_moving`]). [`CommitError::Unknown`] when the answer was
     /// lost. [`CommitError::WithoutToken`] when it is stored but the token could not be taken.
     pub async fn commit(mut self) -> Result<CommitToken, CommitError> {
         if self.open_savepoints > 0 {
@@ -100,7 +101,8 @@ impl TenantTx {
                 .map(|()| CommitToken::of_a_read(self.tenant()))
                 .map_err(|error| CommitError::RolledBack(error.into()));
         }
-        let confirm = format!("select platform.confirm_tenant('{}')", self.tenant_id());
+        let (id, epoch) = (self.tenant_id(), self.tenant().epoch());
+        let confirm = format!("select platform.confirm_tenant('{id}', {epoch})");
         let answer = self.conn.commit(confirm).await;
         token_of(self.tenant(), answer)
     }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 const THINGS: Set = Set {
     name: "test/things",
     platform: &[],
+    database: &[],
     home: &[Migration {
         version: 1,
         name: "things",

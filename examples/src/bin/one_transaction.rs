@@ -104,5 +104,5 @@ fn notes_table() -> Result<Set, Failure> {
         TenantTable::new("notes").sql()?
     );
     let home = vec![Migration { version: 1, name: "notes", sql: sql.leak() }];
-    Ok(Set { name: "example/notes", platform: &[], home: home.leak() })
+    Ok(Set { name: "example/notes", platform: &[], database: &[], home: home.leak() })
 }

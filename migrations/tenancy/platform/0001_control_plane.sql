@@ -1,4 +1,4 @@
--- The control plane of one database. The service login has no grant on these tables: it asks
+-- The control plane, in the database `main` alone. The service login has no grant on these tables: it asks
 -- through the functions below, each of which takes an exact key, so that no session can list tenants.
 
 create table platform.tenants (
@@ -8,6 +8,8 @@ create table platform.tenants (
   status text not null default 'provisioning'
     check (status in ('provisioning', 'active', 'suspended', 'archived', 'deleting', 'deleted')),
   isolation text not null check (isolation in ('shared', 'schema', 'database')),
+  -- One that the program knows by this name; no credentials are here.
+  database_name text not null default 'main' check (database_name ~ '^[a-z][a-z0-9_-]{0,62}$'),
   schema_name text not null check (schema_name ~ '^[a-z_][a-z0-9_]{0,62}$'),
   epoch bigint not null default 1,
   region text not null default 'local',
@@ -16,9 +18,11 @@ create table platform.tenants (
   time_zone text not null default 'UTC',
   version bigint not null default 1,
   created_at timestamptz not null default now(),
-  check ((isolation = 'shared') = (schema_name = 'shared'))
+  check (isolation = case when database_name <> 'main' then 'database'
+                          when schema_name <> 'shared' then 'schema' else 'shared' end)
 );
-create unique index tenants_own_schema on platform.tenants (schema_name) where isolation <> 'shared';
+create unique index tenants_own_schema on platform.tenants (database_name, schema_name)
+  where schema_name <> 'shared';
 
 create table platform.tenant_domains (
   host text primary key check (host = lower(host)),
@@ -45,6 +49,29 @@ create table platform.memberships (
 );
 create index memberships_of_user on platform.memberships (user_id, tenant_id);
 
+-- How far each move of a tenant to another home has come: what a move that was cut off goes on from.
+create table platform.tenant_moves (
+  id uuid primary key,
+  tenant_id uuid not null references platform.tenants (id),
+  from_database text not null,
+  from_schema text not null,
+  from_epoch bigint not null,
+  to_database text not null,
+  to_schema text not null,
+  to_epoch bigint not null,
+  to_region text not null,
+  step text not null default 'begun' check (step in (
+    'begun', 'prepared', 'frozen', 'copied', 'verified', 'flipped', 'released', 'finished', 'aborting', 'aborted')),
+  tables jsonb not null default '[]',
+  reason text,
+  begun_at timestamptz not null default now(),
+  frozen_at timestamptz,
+  flipped_at timestamptz,
+  changed_at timestamptz not null default now()
+);
+create unique index tenant_moves_one_open on platform.tenant_moves (tenant_id)
+  where step not in ('finished', 'aborted');
+
 create table platform.security_events (
   id uuid primary key default gen_random_uuid(),
   at timestamptz not null default now(),
@@ -53,39 +80,17 @@ create table platform.security_events (
   detail jsonb not null default '{}'
 );
 
--- A stream: one table a database, whatever the homes in it. A business transaction appends here;
--- the relay login follows all tenants.
-create table platform.outbox (
-  tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
-  id uuid not null,
-  xid xid8 not null default pg_current_xact_id(),
-  kind text not null,
-  payload jsonb not null,
-  request_id text,
-  at timestamptz not null default now(),
-  primary key (tenant_id, id)
-);
-create index outbox_by_xid on platform.outbox (xid);
-alter table platform.outbox enable row level security;
-alter table platform.outbox force row level security;
-create policy tenant_isolation_8c2860cb on platform.outbox as permissive for all to public
-  using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
-  with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
-grant select, insert on platform.outbox to formwork_app;
-create policy relay_reads on platform.outbox as permissive for select to formwork_relay using (true);
-grant select on platform.outbox to formwork_relay;
-
 -- What a session must know of its tenant, and no more.
 create type platform.tenant_record as (
   id uuid, slug text, name text, status text, isolation text, schema_name text, epoch bigint,
-  region text, plan text, default_currency text, time_zone text, version bigint
+  region text, plan text, default_currency text, time_zone text, version bigint, database_name text
 );
 
 create function platform.tenant_by_slug(p_slug text) returns setof platform.tenant_record
 language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select t.id, t.slug, t.name, t.status, t.isolation, t.schema_name, t.epoch, t.region, t.plan,
-         t.default_currency, t.time_zone, t.version
+         t.default_currency, t.time_zone, t.version, t.database_name
     from platform.tenants t where t.slug = p_slug;
 end;
 
@@ -93,7 +98,7 @@ create function platform.tenant_by_id(p_id uuid) returns setof platform.tenant_r
 language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select t.id, t.slug, t.name, t.status, t.isolation, t.schema_name, t.epoch, t.region, t.plan,
-         t.default_currency, t.time_zone, t.version
+         t.default_currency, t.time_zone, t.version, t.database_name
     from platform.tenants t where t.id = p_id;
 end;
 
@@ -101,7 +106,7 @@ create function platform.tenant_by_domain(p_host text) returns setof platform.te
 language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select t.id, t.slug, t.name, t.status, t.isolation, t.schema_name, t.epoch, t.region, t.plan,
-         t.default_currency, t.time_zone, t.version
+         t.default_currency, t.time_zone, t.version, t.database_name
     from platform.tenant_domains d join platform.tenants t on t.id = d.tenant_id
    where d.host = p_host and d.verified_at is not null;
 end;
@@ -122,26 +127,11 @@ begin atomic
   insert into platform.security_events (kind, tenant_id, detail) values (p_kind, p_tenant, p_detail);
 end;
 
--- Asked in the message that commits: fails when the transaction's tenant is not the one it was begun
--- for, and in a transaction that has already failed, where a bare COMMIT would silently roll back. A
--- search_path of its own would be set and put back each time; every name is qualified instead.
-create function platform.confirm_tenant(p_tenant text) returns text
-language plpgsql stable
-as $$
-begin
-  if p_tenant operator(pg_catalog.=) pg_catalog.current_setting('app.current_tenant', true) then
-    return pg_catalog.pg_current_xact_id_if_assigned();
-  end if;
-  raise exception 'the tenant of this transaction was changed'
-    using errcode = 'insufficient_privilege',
-          hint = 'one transaction serves one tenant: begin another one';
-end;
-$$;
-
-revoke all on all functions in schema platform from public;
-grant usage on schema platform to formwork_app, formwork_relay;
+revoke all on function
+  platform.tenant_by_slug(text), platform.tenant_by_id(uuid), platform.tenant_by_domain(text),
+  platform.member_by_email(uuid, text), platform.record_security_event(text, uuid, jsonb)
+from public;
 grant execute on function
   platform.tenant_by_slug(text), platform.tenant_by_id(uuid), platform.tenant_by_domain(text),
-  platform.member_by_email(uuid, text),
-  platform.record_security_event(text, uuid, jsonb), platform.confirm_tenant(text)
+  platform.member_by_email(uuid, text), platform.record_security_event(text, uuid, jsonb)
 to formwork_app;

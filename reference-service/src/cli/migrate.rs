@@ -65,7 +65,8 @@ impl Migrate {
 fn show(bar: &ProgressBar, event: &FleetEvent<'_>) {
     match event {
         FleetEvent::Waiting => bar.println("another migration is at work: waiting for its end"),
-        FleetEvent::Planned { plan } => bar.set_length(plan.pending().count() as u64),
+        // Told once a database.
+        FleetEvent::Planned { plan } => bar.set_length(bar.position() + plan.pending().count() as u64),
         FleetEvent::WaveBegun { wave, .. } => bar.set_prefix(wave.to_string()),
         FleetEvent::Done { .. } => bar.inc(1),
         FleetEvent::Failed { failure, .. } => {

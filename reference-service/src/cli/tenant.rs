@@ -3,7 +3,7 @@
 use std::{io::BufRead, path::Path};
 
 use clap::{Args, Subcommand};
-use formwork_tenancy::{Isolation, NewTenant, Tenants};
+use formwork_tenancy::{HomePlace, NewTenant, Tenants};
 
 use super::{Failure, say};
 use crate::{
@@ -19,6 +19,8 @@ pub(super) enum Tenant {
     Create(Create),
     /// Make a person a member of a tenant.
     AddMember(AddMember),
+    /// Move a tenant's rows to another home, while it is read.
+    Move(super::tenant_move::Move),
 }
 
 #[derive(Debug, Args)]
@@ -28,9 +30,9 @@ pub(super) struct Create {
     /// Name for people [default: the slug].
     #[arg(long)]
     name: Option<String>,
-    /// Where its tables are: shared or schema.
+    /// Where its tables are: shared, schema, database:NAME or database:NAME:shared.
     #[arg(long, default_value = "shared")]
-    isolation: Isolation,
+    isolation: HomePlace,
     /// ISO 4217 code used where none is given.
     #[arg(long, default_value = "KWD", value_parser = currency)]
     currency: String,
@@ -75,6 +77,7 @@ impl Tenant {
         let outcome = match self {
             Self::Create(create) => create.run(&databases).await,
             Self::AddMember(add) => add.run(&databases).await,
+            Self::Move(moving) => moving.run(&databases).await,
         };
         databases.stop().await;
         outcome
@@ -85,7 +88,7 @@ impl Create {
     async fn run(self, databases: &Databases) -> Result<(), Failure> {
         let control = databases.control().await?;
         let name = self.name.unwrap_or_else(|| self.slug.clone());
-        let new = NewTenant::new(&self.slug, name, self.isolation).currency(self.currency);
+        let new = NewTenant::placed(&self.slug, name, self.isolation).currency(self.currency);
         let id = control.provision(&new).await?;
         say!("tenant `{}` is made: {id}", self.slug);
         control.close().await;

@@ -11,8 +11,9 @@ use crate::kit::{Service, Site};
 /// Platform tables of which the service's login sees its tenant's rows.
 const STREAMS: [&str; 3] = ["outbox", "permission_changes", "sweep_hints"];
 /// Platform tables on which it has no right at all.
-const CLOSED: [&str; 11] = [
+const CLOSED: [&str; 13] = [
     "administrator_grants",
+    "homes",
     "memberships",
     "migration_failures",
     "migration_ledger",
@@ -21,13 +22,17 @@ const CLOSED: [&str; 11] = [
     "stream_positions",
     "sweep_rounds",
     "tenant_domains",
+    "tenant_moves",
     "tenants",
     "users",
 ];
 /// Functions of the platform that it may call.
-const FUNCTIONS: [&str; 11] = [
+const FUNCTIONS: [&str; 14] = [
     "administrator_grant",
     "confirm_tenant",
+    "hold_home",
+    "home_versions",
+    "is_removing_home",
     "member_by_email",
     "record_security_event",
     "stream_floor",

@@ -2,15 +2,19 @@
 //!
 //! A home of its own is made by the same steps as every other, sent as one message. There is no template to copy: of
 //! policies, triggers, grants and foreign keys Postgres copies none, so a copy would be the same statements again.
+//!
+//! The registry's row is the last to be committed: a tenant that is known has its home. In another database than the
+//! registry's a home can be left over by a crash in between; it is nobody's, and the doctor names it.
 
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection, PgTransaction};
 
 use super::{ControlError, ControlPlane, SHARED};
 use crate::{
-    Isolation, TenantId,
-    fleet::{HOMES, message::Message, steps_of},
+    HomePlace, Isolation, TenantId,
+    databases::MAIN,
+    fleet::{HOMES, Scope, message::Message, steps_of},
     own_role,
     tenant::is_slug,
 };
@@ -21,14 +25,34 @@ pub struct NewTenant {
     slug: String,
     name: String,
     isolation: Isolation,
+    place: Option<HomePlace>,
     currency: String,
     own_role: bool,
 }
 
 impl NewTenant {
-    /// Named `slug` in addresses, `name` for people.
+    /// Named `slug` in addresses, `name` for people, with its home in the main database. For
+    /// [`Isolation::Database`] use [`placed`](Self::placed).
     pub fn new(slug: impl Into<String>, name: impl Into<String>, isolation: Isolation) -> Self {
-        Self { slug: slug.into(), name: name.into(), isolation, currency: "KWD".to_owned(), own_role: false }
+        let place = match isolation {
+            Isolation::Shared => Some(HomePlace::shared()),
+            Isolation::Schema => Some(HomePlace::schema()),
+            Isolation::Database => None,
+        };
+        Self {
+            slug: slug.into(),
+            name: name.into(),
+            isolation,
+            place,
+            currency: "KWD".to_owned(),
+            own_role: false,
+        }
+    }
+
+    /// Named `slug` in addresses, `name` for people, with its home at `place`.
+    pub fn placed(slug: impl Into<String>, name: impl Into<String>, place: HomePlace) -> Self {
+        let isolation = place.isolation();
+        Self { place: Some(place), ..Self::new(slug, name, isolation) }
     }
 
     /// Gives its schema a role of its own, without which nobody reaches it, as a second wall beside row security.
@@ -48,42 +72,44 @@ impl NewTenant {
 }
 
 impl ControlPlane {
-    /// Makes a tenant with its home, in one transaction.
+    /// Makes a tenant with its home.
     ///
     /// # Errors
     ///
-    /// [`ControlError::Taken`] when the slug is in use; nothing is left behind by a failure.
+    /// [`ControlError::Taken`] when the slug is in use; [`ControlError::UnknownDatabase`]. Nothing is left behind by a
+    /// failure.
     #[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
     pub async fn provision(&self, tenant: &NewTenant) -> Result<TenantId, ControlError> {
         if !is_slug(&tenant.slug) {
             return Err(ControlError::InvalidSlug { slug: tenant.slug.clone() });
         }
+        let unsupported = ControlError::Unsupported { isolation: tenant.isolation };
+        let place = tenant.place.as_ref().ok_or(unsupported)?;
+        let database = place.database_name();
+        let pool = self.pool_of(database)?;
         let id = TenantId::generate();
-        let schema = match tenant.isolation {
-            Isolation::Shared => SHARED.to_owned(),
-            Isolation::Schema => format!("t_{}", id.as_uuid().simple()),
-            isolation @ Isolation::Database => return Err(ControlError::Unsupported { isolation }),
-        };
+        let schema = place.schema_of(id);
         if tenant.own_role && tenant.isolation != Isolation::Schema {
             return Err(ControlError::OwnRole {
-                why: "only a schema of its own can have one: use isolation `schema`",
+                why: "only a schema of its own in the main database can have one: use isolation `schema`",
             });
         }
-        // A migration that lists the homes waits for this one.
-        let begin = format!("begin; select pg_advisory_xact_lock_shared({HOMES})");
-        let mut tx = self.pool.begin_with(AssertSqlSafe(begin)).await?;
+        let mut tx = self.pool.begin_with(AssertSqlSafe(beside_migrations())).await?;
         if tenant.own_role {
             own_role::check(&mut tx).await?;
         }
         let inserted = sqlx::query(
-            "insert into platform.tenants (id, slug, name, status, isolation, schema_name, default_currency, own_role)
-             values ($1, $2, $3, 'active', $4, $5, $6, $7) on conflict (slug) do nothing",
+            "insert into platform.tenants
+               (id, slug, name, status, isolation, database_name, schema_name, region, default_currency, own_role)
+             values ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9) on conflict (slug) do nothing",
         )
         .bind(id.as_uuid())
         .bind(&tenant.slug)
         .bind(&tenant.name)
-        .bind(tenant.isolation.as_str())
+        .bind(place.isolation().as_str())
+        .bind(database)
         .bind(&schema)
+        .bind(self.region_of(database))
         .bind(&tenant.currency)
         .bind(tenant.own_role)
         .execute(&mut *tx)
@@ -91,21 +117,57 @@ impl ControlPlane {
         if inserted.rows_affected() == 0 {
             return Err(ControlError::Taken { name: tenant.slug.clone() });
         }
-        if tenant.isolation == Isolation::Schema {
-            let made = self.home(&schema, tenant.own_role.then_some(id)).send(&mut tx).await;
-            made.map_err(|failed| ControlError::Migration {
-                name: failed.step.map_or_else(|| "before the first step".to_owned(), |step| step.label()),
-                home: schema,
-                source: failed.error.into(),
-            })?;
+        let own_role = tenant.own_role.then_some(id);
+        if database == MAIN {
+            self.make_home(&mut tx, id, &schema, 1, "live", own_role).await?;
+        } else {
+            let elsewhere = async {
+                let mut there: PgTransaction<'_> =
+                    pool.begin_with(AssertSqlSafe(beside_migrations())).await?;
+                self.make_home(&mut there, id, &schema, 1, "live", None).await?;
+                Ok(there.commit().await?)
+            };
+            elsewhere.await.map_err(|error: ControlError| error.in_database(database))?;
         }
         tx.commit().await?;
         Ok(id)
     }
 
+    /// Enters the home into its database, and makes it there when it is the tenant's own. In a transaction that was
+    /// begun by [`beside_migrations`].
+    pub(crate) async fn make_home(
+        &self,
+        conn: &mut PgConnection,
+        tenant: TenantId,
+        schema: &str,
+        epoch: i64,
+        state: &str,
+        own_role: Option<TenantId>,
+    ) -> Result<(), ControlError> {
+        sqlx::query(
+            "insert into platform.homes (tenant_id, epoch, schema_name, state) values ($1, $2, $3, $4)",
+        )
+        .bind(tenant.as_uuid())
+        .bind(epoch)
+        .bind(schema)
+        .bind(state)
+        .execute(&mut *conn)
+        .await?;
+        if schema == SHARED {
+            return Ok(());
+        }
+        let made = self.home(schema, own_role).send(conn).await;
+        made.map_err(|failed| ControlError::Migration {
+            name: failed.step.map_or_else(|| "before the first step".to_owned(), |step| step.label()),
+            home: schema.to_owned(),
+            source: failed.error.into(),
+        })
+    }
+
     /// Everything that a home has.
     fn home(&self, schema: &str, own_role: Option<TenantId>) -> Message {
-        let steps: Vec<_> = steps_of(&self.sets).into_iter().filter(|step| !step.of_platform).collect();
+        let steps: Vec<_> =
+            steps_of(&self.sets).into_iter().filter(|step| step.scope == Scope::Home).collect();
         let mut message = Message::new();
         message.lock_timeout(Duration::from_secs(10));
         message.push(&format!("create schema {schema}; grant usage on schema {schema} to formwork_app"));
@@ -119,4 +181,9 @@ impl ControlPlane {
         }
         message
     }
+}
+
+/// Begins a transaction that makes a home: a migration that lists the homes waits for it.
+pub(crate) fn beside_migrations() -> String {
+    format!("begin; select pg_advisory_xact_lock_shared({HOMES})")
 }

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use sqlx::{Postgres, postgres::PgArguments, query::QueryAs};
 
-use super::{DoctorConfig, Finding, probe::Expected};
+use super::{DoctorConfig, Finding, probe::Expected, registered::Registered};
 
 /// Is the service still safe?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -80,6 +80,7 @@ pub(super) struct Questions<'a> {
     pub(super) config: &'a DoctorConfig,
     pub(super) app_role: &'a str,
     pub(super) expected: &'a Expected,
+    pub(super) registered: &'a Registered,
 }
 
 impl<'a> Questions<'a> {
@@ -97,6 +98,11 @@ impl<'a> Questions<'a> {
             .bind(&self.config.always_triggers)
             .bind(&self.expected.policy_name)
             .bind(&self.expected.restrictions)
+            .bind(&self.registered.ids)
+            .bind(&self.registered.slugs)
+            .bind(&self.registered.schemas)
+            .bind(&self.registered.epochs)
+            .bind(&self.registered.own_roles)
             .persistent(false)
     }
 }

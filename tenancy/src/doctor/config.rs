@@ -4,7 +4,7 @@ use formwork_migrations::TenantTable;
 
 /// Definer functions of our own migrations: each takes an exact key, so that no session of the service can list
 /// tenants.
-const DEFINERS: [&str; 10] = [
+const DEFINERS: [&str; 12] = [
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
@@ -16,6 +16,8 @@ const DEFINERS: [&str; 10] = [
     "platform.stream_floor(text)",
     // Pages through identities, which is why the relay alone may call it.
     "platform.active_tenants(uuid, integer)",
+    "platform.hold_home(uuid, bigint)",
+    "platform.home_versions(uuid)",
 ];
 
 /// Triggers that must fire for replication roles too: the logs that others rest on.

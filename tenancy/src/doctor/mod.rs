@@ -34,6 +34,7 @@ mod keys;
 mod logins;
 mod policies;
 mod probe;
+mod registered;
 mod relations;
 mod report;
 mod server;
@@ -46,9 +47,10 @@ pub use report::{Finding, Report};
 
 use check::{Check, Questions};
 use probe::Expected;
-use sqlx::Connection;
+use registered::Registered;
+use sqlx::{Connection, PgConnection};
 
-use crate::{ControlPlane, StorageError, Tenants, TxOptions};
+use crate::{ControlPlane, StorageError, Tenants, TxOptions, databases::MAIN};
 
 const CHECKS: &[Check] = &[
     logins::CHECK,
@@ -66,46 +68,97 @@ const NOT_MIGRATED: Rule = Rule::error("not-migrated", "run the migrations, then
 
 /// Everything that is looked for.
 pub fn rules() -> impl Iterator<Item = Rule> {
-    CHECKS.iter().flat_map(|check| check.rules).chain(server::RULES).chain([&NOT_MIGRATED]).copied()
+    CHECKS
+        .iter()
+        .flat_map(|check| check.rules)
+        .chain(server::RULES)
+        .chain([&NOT_MIGRATED, &homes::DATABASE_UNKNOWN])
+        .copied()
 }
 
 impl ControlPlane {
-    /// Looks for everything in [`rules`].
+    /// Looks for everything in [`rules`], in one database after another.
     ///
     /// # Errors
     ///
-    /// When the database fails, is a standby, or the login may not create a table in `platform`.
+    /// When a database fails, is a standby, or the login may not create a table in `platform`.
     #[expect(clippy::disallowed_methods, reason = "the owner's connections are tenancy's too")]
     pub async fn doctor(&self, config: &DoctorConfig) -> Result<Report, StorageError> {
-        let mut conn = self.pool.acquire().await?;
-        let migrated: bool = sqlx::query_scalar("select to_regclass('platform.tenants') is not null")
-            .persistent(false)
-            .fetch_one(&mut *conn)
-            .await?;
-        let expected =
-            if migrated { Expected::read(&mut conn, &config.tables).await? } else { Expected::default() };
-        let questions = Questions { config, app_role: &config.app_role, expected: &expected };
-        let mut tx = conn.begin().await?;
-        // One snapshot for all questions; names are printed in full; a plan is used once and not worth compiling.
-        sqlx::raw_sql(
-            "set transaction isolation level repeatable read, read only;
-             set local search_path = pg_catalog; set local jit = off",
-        )
-        .execute(&mut *tx)
-        .await?;
-        let mut findings = Vec::new();
-        for check in if migrated { CHECKS } else { &[logins::CHECK] } {
-            findings.extend(check.findings(questions.ask(check).fetch_all(&mut *tx).await?));
+        let mut main = self.pool.acquire().await?;
+        let mut findings = examine(&mut main, config, &Registry::Here).await?;
+        if is_migrated(&mut main, true).await? {
+            for (name, pool) in self.databases().filter(|(name, _)| ***name != *MAIN) {
+                let registered = Registered::read(&mut main, name).await?;
+                let mut conn = pool.acquire().await?;
+                let found = examine(&mut conn, config, &Registry::Elsewhere(registered)).await?;
+                findings.extend(found.into_iter().map(|finding| finding.in_database(name)));
+            }
+            let known: Vec<&str> = self.databases().map(|(name, _)| &**name).collect();
+            for (slug, database) in registered::elsewhere(&mut main, &known).await? {
+                let problem = format!("it lives in database `{database}`, which is not known here");
+                findings.push(Finding::new(homes::DATABASE_UNKNOWN, format!("tenant {slug}"), problem, None));
+            }
         }
-        if migrated {
-            findings.extend(server::examine(&mut tx).await?);
-        } else {
-            let problem = "the database has no registry of tenants".to_owned();
-            findings.push(Finding::new(NOT_MIGRATED, "schema platform".to_owned(), problem, None));
-        }
-        tx.rollback().await?;
         Ok(Report::new(findings))
     }
+}
+
+/// Where the registry is, seen from the database that is looked at.
+enum Registry {
+    Here,
+    Elsewhere(Registered),
+}
+
+async fn is_migrated(conn: &mut PgConnection, is_main: bool) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select to_regclass('platform.homes') is not null
+            and (not $1 or to_regclass('platform.tenants') is not null)",
+    )
+    .bind(is_main)
+    .persistent(false)
+    .fetch_one(conn)
+    .await
+}
+
+#[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
+async fn examine(
+    conn: &mut PgConnection,
+    config: &DoctorConfig,
+    registry: &Registry,
+) -> Result<Vec<Finding>, StorageError> {
+    let is_main = matches!(registry, Registry::Here);
+    let migrated = is_migrated(conn, is_main).await?;
+    let expected = if migrated { Expected::read(conn, &config.tables).await? } else { Expected::default() };
+    let mut tx = conn.begin().await?;
+    // One snapshot for all questions; names are printed in full; a plan is used once and not worth compiling.
+    sqlx::raw_sql(
+        "set transaction isolation level repeatable read, read only;
+         set local search_path = pg_catalog; set local jit = off",
+    )
+    .execute(&mut *tx)
+    .await?;
+    let here = match registry {
+        Registry::Here if migrated => Registered::read(&mut tx, MAIN).await?,
+        _ => Registered::default(),
+    };
+    let registered = match registry {
+        Registry::Here => &here,
+        Registry::Elsewhere(registered) => registered,
+    };
+    let questions = Questions { config, app_role: &config.app_role, expected: &expected, registered };
+    let mut findings = Vec::new();
+    for check in if migrated { CHECKS } else { &[logins::CHECK] } {
+        findings.extend(check.findings(questions.ask(check).fetch_all(&mut *tx).await?));
+    }
+    if migrated {
+        findings.extend(server::examine(&mut tx).await?);
+    } else {
+        let what = if is_main { "registry of tenants" } else { "list of its homes" };
+        let problem = format!("the database has no {what}");
+        findings.push(Finding::new(NOT_MIGRATED, "schema platform".to_owned(), problem, None));
+    }
+    tx.rollback().await?;
+    Ok(findings)
 }
 
 impl Tenants {
@@ -119,7 +172,8 @@ impl Tenants {
         let mut conn = self.begin_outside(TxOptions::new().read_only()).await?;
         let login: String =
             sqlx::query_scalar("select current_user::text").persistent(false).fetch_one(&mut conn).await?;
-        let questions = Questions { config, app_role: &login, expected: &Expected::default() };
+        let (expected, registered) = (Expected::default(), Registered::default());
+        let questions = Questions { config, app_role: &login, expected: &expected, registered: &registered };
         let rows = questions.ask(&logins::CHECK).fetch_all(&mut conn).await?;
         conn.rollback().await?;
         Ok(Report::new(logins::CHECK.findings(rows).collect()))

@@ -5,12 +5,14 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{Rule, Severity};
+use crate::databases::MAIN;
 
 /// One mistake at one object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     #[serde(flatten)]
     rule: Rule,
+    database: String,
     object: String,
     problem: String,
     sql: Option<String>,
@@ -18,7 +20,17 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn new(rule: Rule, object: String, problem: String, sql: Option<String>) -> Self {
-        Self { rule, object, problem, sql }
+        Self { rule, database: MAIN.to_owned(), object, problem, sql }
+    }
+
+    pub(super) fn in_database(mut self, name: &str) -> Self {
+        self.database = name.to_owned();
+        self
+    }
+
+    /// In which database, by the name that the control plane knows it by.
+    pub fn database(&self) -> &str {
+        &self.database
     }
 
     /// Stable name of the rule, such as `rls-not-forced`.
@@ -58,7 +70,11 @@ impl fmt::Display for Finding {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(f, "{severity:<7} {:<24} {}", self.code(), self.object)?;
+        write!(f, "{severity:<7} {:<24} {}", self.code(), self.object)?;
+        match self.database.as_str() {
+            MAIN => writeln!(f),
+            other => writeln!(f, " (database {other})"),
+        }?;
         writeln!(f, "        {}", self.problem)?;
         write!(f, "        remedy: {}", self.remedy())?;
         if let Some(sql) = &self.sql {
@@ -80,8 +96,9 @@ impl Report {
     /// In the order in which their SQL may be run.
     pub(super) fn new(mut findings: Vec<Finding>) -> Self {
         findings.sort_by(|a, b| {
-            (a.severity(), a.code(), &a.object, &a.problem).cmp(&(
+            (a.severity(), &a.database, a.code(), &a.object, &a.problem).cmp(&(
                 b.severity(),
+                &b.database,
                 b.code(),
                 &b.object,
                 &b.problem,

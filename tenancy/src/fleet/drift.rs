@@ -1,14 +1,16 @@
 //! Homes that are not what the others are.
 //!
 //! The server describes every home by lines and answers with one hash a home; only for one home of each different
-//! hash are the lines themselves fetched. So it is the same two queries for ten homes and for ten thousand.
+//! hash are the lines themselves fetched. So it is the same query for ten homes and for ten thousand, and one more for
+//! each way in which they differ.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, pool::PoolConnection};
 
 use super::{FleetPlan, Home, PlannedHome};
 
@@ -87,36 +89,54 @@ impl fmt::Display for DriftReport {
     }
 }
 
-pub(super) async fn compare(conn: &mut PgConnection, plan: &FleetPlan) -> Result<DriftReport, sqlx::Error> {
+/// One to each database, by its name.
+pub(super) type Connections = BTreeMap<Arc<str>, PoolConnection<Postgres>>;
+
+pub(super) async fn compare(conns: &mut Connections, plan: &FleetPlan) -> Result<DriftReport, sqlx::Error> {
     let homes: Vec<&PlannedHome> = plan.homes().filter(|planned| !planned.home.is_platform()).collect();
-    sqlx::query("set search_path = ''").execute(&mut *conn).await?;
-    let groups = fingerprints(conn, &homes).await?;
+    let mut groups: BTreeMap<String, Vec<&PlannedHome>> = BTreeMap::new();
+    for (database, conn) in &mut *conns {
+        sqlx::query("set search_path = ''").execute(&mut **conn).await?;
+        let here: Vec<_> =
+            homes.iter().filter(|planned| planned.home.database == *database).copied().collect();
+        for (fingerprint, found) in fingerprints(conn, &here).await? {
+            groups.entry(fingerprint).or_default().extend(found);
+        }
+    }
+    let place = |planned: &PlannedHome| homes.iter().position(|home| home.home == planned.home);
+    let mut groups: Vec<Vec<&PlannedHome>> = groups.into_values().collect();
+    groups.iter_mut().for_each(|group| group.sort_by_key(|planned| place(planned)));
     // Homes that lack steps are no measure for the others; of two equal camps the one with the oldest home counts.
     let weight = |group: &Vec<&PlannedHome>| group.iter().filter(|home| home.steps.is_empty()).count();
-    let mut groups: Vec<Vec<&PlannedHome>> = groups.into_values().collect();
     groups.sort_by_key(|group| {
-        let oldest = group.first().and_then(|first| homes.iter().position(|home| home.home == first.home));
+        let oldest = group.first().and_then(|first| place(first));
         (std::cmp::Reverse(weight(group)), oldest)
     });
-    let chosen: Vec<&str> =
-        groups.iter().filter_map(|group| group.first()).map(|home| home.home.schema()).collect();
-    let mut lines = if groups.len() > 1 { lines(conn, &chosen).await? } else { BTreeMap::new() };
+    let mut said = Vec::with_capacity(groups.len());
+    if groups.len() > 1 {
+        for first in groups.iter().filter_map(|group| group.first()) {
+            said.push(match conns.get_mut(&first.home.database) {
+                Some(conn) => lines(conn, first.home.schema()).await?,
+                None => BTreeSet::new(),
+            });
+        }
+    }
     let reference = groups.first().and_then(|group| group.first()).map(|planned| planned.home.clone());
-    let expected = reference.as_ref().and_then(|home| lines.remove(&home.schema)).unwrap_or_default();
     let mut drifted = Vec::new();
-    for group in groups.iter().skip(1) {
-        let found = group.first().and_then(|home| lines.remove(&home.home.schema)).unwrap_or_default();
-        drifted.extend(group.iter().map(|planned| HomeDrift {
-            home: planned.home.clone(),
-            lacks_steps: !planned.steps.is_empty(),
-            missing: expected.difference(&found).cloned().collect(),
-            extra: found.difference(&expected).cloned().collect(),
-        }));
+    if let Some((expected, others)) = said.split_first() {
+        for (group, found) in groups.iter().skip(1).zip(others) {
+            drifted.extend(group.iter().map(|planned| HomeDrift {
+                home: planned.home.clone(),
+                lacks_steps: !planned.steps.is_empty(),
+                missing: expected.difference(found).cloned().collect(),
+                extra: found.difference(expected).cloned().collect(),
+            }));
+        }
     }
     Ok(DriftReport { compared: homes.len(), reference, drifted })
 }
 
-/// The homes by what is said of them; a schema that is not there has nothing said of it.
+/// The homes of one database by what is said of them; a schema that is not there has nothing said of it.
 async fn fingerprints<'a>(
     conn: &mut PgConnection,
     homes: &[&'a PlannedHome],
@@ -136,16 +156,9 @@ async fn fingerprints<'a>(
     Ok(groups)
 }
 
-async fn lines(
-    conn: &mut PgConnection,
-    homes: &[&str],
-) -> Result<BTreeMap<String, BTreeSet<String>>, sqlx::Error> {
-    let text = format!("{FACTS} select home, line from plain");
-    let found: Vec<(String, String)> =
-        sqlx::query_as(AssertSqlSafe(text)).bind(homes).persistent(false).fetch_all(conn).await?;
-    let mut lines: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (home, line) in found {
-        lines.entry(home).or_default().insert(line);
-    }
-    Ok(lines)
+async fn lines(conn: &mut PgConnection, home: &str) -> Result<BTreeSet<String>, sqlx::Error> {
+    let text = format!("{FACTS} select line from plain");
+    let found: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(text)).bind([home]).persistent(false).fetch_all(conn).await?;
+    Ok(found.into_iter().collect())
 }

@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::report::HomeFailure;
 
-/// Two runs at once: the second waits here. Held by the session of a run.
-pub(super) const RUN: &str = "hashtext('formwork.migrate')";
+/// Two runs at once: the second waits here. Held by the session of a run; shared, by a move.
+pub(crate) const RUN: &str = "hashtext('formwork.migrate')";
 
 /// Held shared by whoever makes a home, in the transaction that makes it; exclusive for the moment in which a run
 /// reads the list of homes, so that the list holds every home that was begun before.
@@ -58,7 +58,8 @@ pub(super) async fn record(conn: &mut PgConnection, failure: &HomeFailure) -> Re
 pub(super) async fn settle(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     let text = "begin;
          delete from platform.migration_failures f where exists (
-           select from platform.migration_ledger l where l.home = f.home and l.applied_at > f.failed_at);
+           select from platform.migration_ledger l
+            where l.applied_at > f.failed_at and (l.home = f.home or (l.home, f.home) = ('database', 'platform')));
          select pg_logical_emit_message(true, 'formwork.fleet', 'settled');
          commit";
     sqlx::raw_sql(text).execute(conn).await?;

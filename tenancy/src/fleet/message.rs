@@ -62,6 +62,7 @@ impl Message {
                 _ => ",",
             };
             let (set, name) = (step.set.replace('\'', "''"), step.name.replace('\'', "''"));
+            let home = step.ledger_home(home);
             let _ = write!(self.text, "{start} ('{home}', '{set}', {}, '{name}', '\\x", step.version);
             for byte in &step.checksum {
                 let _ = write!(self.text, "{byte:02x}");

@@ -33,6 +33,8 @@ pub struct FleetOptions {
     pub(super) backoff: Duration,
     pub(super) stop_after: usize,
     pub(super) busy: Busy,
+    /// Whether all databases together have been asked for the canaries.
+    pub(super) canaries_are_known: bool,
 }
 
 impl Default for FleetOptions {
@@ -46,6 +48,7 @@ impl Default for FleetOptions {
             backoff: Duration::from_millis(200),
             stop_after: 10,
             busy: Busy::Wait,
+            canaries_are_known: false,
         }
     }
 }

@@ -148,6 +148,21 @@ pub struct FleetReport {
 }
 
 impl FleetReport {
+    /// Of a database that a run did not get to.
+    pub(super) fn not_tried_of(plan: &super::FleetPlan) -> Self {
+        let (homes, not_tried) = (plan.homes().count(), plan.pending().count());
+        Self { homes, not_tried, ..Self::default() }
+    }
+
+    pub(super) fn extend(&mut self, other: Self) {
+        self.homes += other.homes;
+        self.migrated += other.migrated;
+        self.steps += other.steps;
+        self.failures.extend(other.failures);
+        self.not_tried += other.not_tried;
+        self.stopped = self.stopped.or(other.stopped);
+    }
+
     /// How many homes there are, the platform among them.
     pub fn homes(&self) -> usize {
         self.homes

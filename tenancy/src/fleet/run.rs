@@ -8,14 +8,14 @@ use std::{
 use sqlx::{Connection, PgConnection};
 
 use super::{
-    Busy, Canary, Fleet, FleetCounts, FleetEvent, FleetOptions, FleetPlan, FleetReport, PlannedHome, Wave,
+    Busy, Canary, FleetCounts, FleetEvent, FleetOptions, FleetPlan, FleetReport, Part, PlannedHome, Wave,
     attempt::Mode, ledger, plan, statements,
 };
 use crate::{ControlError, control_plane::ensure_roles};
 
 /// One run, while it holds the lock.
 pub(super) struct Run<'a, P> {
-    pub(super) fleet: &'a Fleet,
+    pub(super) part: &'a Part,
     pub(super) options: &'a FleetOptions,
     pub(super) progress: &'a P,
     pub(super) mode: Mode,
@@ -31,18 +31,18 @@ pub(super) struct State {
 }
 
 pub(super) async fn run<P: Fn(FleetEvent<'_>) + Send + Sync>(
-    fleet: &Fleet,
+    part: &Part,
     options: &FleetOptions,
     progress: &P,
     commits: bool,
 ) -> Result<FleetReport, ControlError> {
-    let plan = fleet.plan().await?;
+    let plan = part.plan().await?;
     check(&plan, options)?;
     if plan.is_up_to_date() && !plan.is_new {
         progress(FleetEvent::Planned { plan: &plan });
         return Ok(FleetReport { homes: plan.homes().count(), ..FleetReport::default() });
     }
-    let mut held = fleet.connect().await?;
+    let mut held = part.connect().await?;
     if !ledger::lock(&mut held, false).await? {
         if options.busy == Busy::Refuse {
             return Err(ControlError::Busy);
@@ -50,7 +50,7 @@ pub(super) async fn run<P: Fn(FleetEvent<'_>) + Send + Sync>(
         progress(FleetEvent::Waiting);
         ledger::lock(&mut held, true).await?;
     }
-    let report = locked(fleet, options, progress, commits, &mut held).await;
+    let report = locked(part, options, progress, commits, &mut held).await;
     // Whether or not the server hears of it, the lock ends with the session.
     let _ = held.close().await;
     report
@@ -58,15 +58,12 @@ pub(super) async fn run<P: Fn(FleetEvent<'_>) + Send + Sync>(
 
 /// Refuses what is known to go wrong before anything is done.
 fn check(plan: &FleetPlan, options: &FleetOptions) -> Result<(), ControlError> {
-    if let Canary::Tenants(slugs) = &options.canary {
-        let known: HashSet<_> = plan.homes().filter_map(|planned| planned.home.slug()).collect();
-        if let Some(slug) = slugs.iter().find(|slug| !known.contains(slug.as_str())) {
-            return Err(ControlError::NoHome { tenant: slug.clone() });
-        }
+    if let (Canary::Tenants(slugs), false) = (&options.canary, options.canaries_are_known) {
+        check_canaries(plan, slugs)?;
     }
     let mut seen = HashSet::new();
     for step in plan.pending().flat_map(|planned| &planned.steps) {
-        if !seen.insert((step.set, step.version, step.of_platform)) {
+        if !seen.insert((step.set, step.version, step.scope)) {
             continue;
         }
         if let Some(found) = statements::refused(step.sql) {
@@ -77,8 +74,16 @@ fn check(plan: &FleetPlan, options: &FleetOptions) -> Result<(), ControlError> {
     Ok(())
 }
 
+pub(super) fn check_canaries(plan: &FleetPlan, slugs: &[String]) -> Result<(), ControlError> {
+    let known: HashSet<_> = plan.homes().filter_map(|planned| planned.home.slug()).collect();
+    match slugs.iter().find(|slug| !known.contains(slug.as_str())) {
+        Some(slug) => Err(ControlError::NoHome { tenant: slug.clone() }),
+        None => Ok(()),
+    }
+}
+
 async fn locked<P: Fn(FleetEvent<'_>) + Send + Sync>(
-    fleet: &Fleet,
+    part: &Part,
     options: &FleetOptions,
     progress: &P,
     commits: bool,
@@ -86,13 +91,13 @@ async fn locked<P: Fn(FleetEvent<'_>) + Send + Sync>(
 ) -> Result<FleetReport, ControlError> {
     ensure_roles(held).await?;
     plan::wait_for_homes(held).await?;
-    let plan = plan::read(held, &fleet.steps, None).await?;
+    let plan = plan::read(held, part, None).await?;
     check(&plan, options)?;
     if commits {
         ledger::prepare(held).await?;
     }
     let mode = if commits { Mode::Commit } else { Mode::roll_back(&plan) };
-    let run = Run { fleet, options, progress, mode, state: Mutex::default() };
+    let run = Run { part, options, progress, mode, state: Mutex::default() };
     run.state().report.homes = plan.homes().count();
     run.state().counts.total = plan.pending().count();
     progress(FleetEvent::Planned { plan: &plan });
@@ -141,7 +146,7 @@ impl<P: Fn(FleetEvent<'_>) + Send + Sync> Run<'_, P> {
     async fn late(&self, held: &mut PgConnection) -> Result<(), ControlError> {
         while self.state().report.stopped.is_none() {
             plan::wait_for_homes(held).await?;
-            let plan = plan::read(held, &self.fleet.steps, None).await?;
+            let plan = plan::read(held, self.part, None).await?;
             let rest: Vec<_> = {
                 let mut state = self.state();
                 state.report.homes = plan.homes().count();

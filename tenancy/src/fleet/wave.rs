@@ -6,7 +6,7 @@ use futures::future::join_all;
 use sqlx::{ConnectOptions, PgConnection};
 
 use super::{
-    Fleet, FleetEvent, HomeFailure, PlannedHome, Wave,
+    FleetEvent, HomeFailure, Part, PlannedHome, Wave,
     attempt::{self, Remedy},
     ledger,
     message::StepError,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::ControlError;
 
-impl Fleet {
+impl Part {
     /// A connection of a run's own: closed when the run is dropped, so that nothing of it comes back to a pool.
     pub(super) async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         // A home's message is thousands of characters, and what fails is reported in full.
@@ -83,11 +83,11 @@ impl<P: Fn(FleetEvent<'_>) + Send + Sync> Run<'_, P> {
         let outside = |error| StepError { step: None, line: None, error };
         let conn = match conn {
             Some(open) => open,
-            none => none.insert(self.fleet.connect().await.map_err(outside)?),
+            none => none.insert(self.part.connect().await.map_err(outside)?),
         };
         if job.is_stale {
             let schema = job.planned.home.schema.clone();
-            let plan = plan::read(conn, &self.fleet.steps, Some(&schema)).await;
+            let plan = plan::read(conn, self.part, Some(&schema)).await;
             // Only another program with other texts can have come in between.
             let plan = plan.map_err(|error| outside(sqlx::Error::Protocol(error.to_string())))?;
             job.planned.steps = plan.homes().flat_map(|planned| planned.steps.clone()).collect();

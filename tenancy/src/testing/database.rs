@@ -1,7 +1,7 @@
 //! A database of one test, cloned from a template that has been migrated once.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -11,11 +11,12 @@ use tokio::sync::Mutex;
 
 use super::cluster;
 use crate::{
-    Actor, ControlPlane, Isolation, NewTenant, Relay, RelayBuilder, Session, Tenant, Tenants, TenantsBuilder,
-    local_postgres::LocalRole,
+    Actor, ControlPlane, HomePlace, Isolation, NewTenant, Relay, RelayBuilder, Session, Tenant, Tenants,
+    TenantsBuilder, local_postgres::LocalRole,
 };
 
 static TEMPLATES: Mutex<Option<HashMap<Vec<&'static str>, String>>> = Mutex::const_new(None);
+static HOME_TEMPLATES: Mutex<BTreeMap<Vec<&'static str>, String>> = Mutex::const_new(BTreeMap::new());
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
 
 /// The base domain that tenants of a test answer under.
@@ -27,11 +28,18 @@ pub struct TestDatabase {
     name: String,
     control: ControlPlane,
     tenants: Tenants,
+    others: Vec<(String, String)>,
 }
 
 impl TestDatabase {
     /// A new database with these sets applied.
     pub async fn new(sets: &[Set]) -> Self {
+        Self::with_databases(sets, &[]).await
+    }
+
+    /// As [`new`](Self::new), with other databases beside it for homes, known by these names to the service and to the
+    /// control plane.
+    pub async fn with_databases(sets: &[Set], others: &[&str]) -> Self {
         let cluster = cluster().await;
         let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
         // A template may have no connection while it is copied, so one test copies at a time.
@@ -48,13 +56,25 @@ impl TestDatabase {
         }
         let template = templates.get(&key).map(String::as_str);
         cluster.create_database(&name, template).await.expect("a database is cloned");
-        let control = control_of(&name, sets).await;
-        let tenants = Tenants::builder()
-            .base_domain(BASE_DOMAIN)
-            .connect_with(cluster.connect_options(LocalRole::App, &name))
-            .await
-            .expect("the service login connects");
-        Self { name, control, tenants }
+        let mut control = control_of(&name, sets).await;
+        let mut builder = Tenants::builder().base_domain(BASE_DOMAIN);
+        let mut made = Vec::new();
+        let mut home_templates = HOME_TEMPLATES.lock().await;
+        for other in others {
+            let physical = format!("{name}_{other}");
+            let template = homes_template(&mut home_templates, &key, sets).await;
+            cluster
+                .create_database(&physical, Some(&template))
+                .await
+                .expect("a database for homes is cloned");
+            let owner = cluster.connect_options(LocalRole::Owner, &physical);
+            control = control.with_database(other, owner).await.expect("the owner connects");
+            builder = builder.database(*other, cluster.connect_options(LocalRole::App, &physical));
+            made.push(((*other).to_owned(), physical));
+        }
+        let main = cluster.connect_options(LocalRole::App, &name);
+        let tenants = builder.connect_with(main).await.expect("the service login connects");
+        Self { name, control, tenants, others: made }
     }
 
     /// The service's handle.
@@ -64,6 +84,10 @@ impl TestDatabase {
 
     /// Another handle on the same database, as another process would have.
     pub async fn connect(&self, builder: TenantsBuilder) -> Tenants {
+        let mut builder = builder;
+        for (name, _) in &self.others {
+            builder = builder.database(name.as_str(), self.options_of(name, LocalRole::App).await);
+        }
         let options = self.options(LocalRole::App).await;
         builder.base_domain(BASE_DOMAIN).connect_with(options).await.expect("the service login connects")
     }
@@ -93,6 +117,20 @@ impl TestDatabase {
         cluster().await.connect_options(role, &self.name)
     }
 
+    /// How to connect as `role` to another of its databases; `main` is the first.
+    pub async fn options_of(&self, database: &str, role: LocalRole) -> PgConnectOptions {
+        let other = self.others.iter().find(|(name, _)| name == database);
+        let physical = other.map_or(&self.name, |(_, physical)| physical);
+        cluster().await.connect_options(role, physical)
+    }
+
+    /// Provisions a tenant with its home at `place`.
+    pub async fn tenant_at(&self, slug: &str, place: HomePlace) -> Tenant {
+        let new = NewTenant::placed(slug, slug, place);
+        self.control.provision(&new).await.expect("the tenant is provisioned");
+        self.tenants.by_slug(slug).await.expect("the registry answers").expect("the tenant is known")
+    }
+
     /// Provisions a tenant.
     pub async fn tenant(&self, slug: &str, isolation: Isolation) -> Tenant {
         let new = NewTenant::new(slug, slug, isolation);
@@ -104,6 +142,30 @@ impl TestDatabase {
     pub fn session(&self, tenant: &Tenant, actor: Actor) -> Session {
         Session::new(tenant, actor)
     }
+}
+
+/// A database for homes, migrated beside a control plane's that is not kept.
+async fn homes_template(
+    templates: &mut BTreeMap<Vec<&'static str>, String>,
+    key: &[&'static str],
+    sets: &[Set],
+) -> String {
+    if let Some(template) = templates.get(key) {
+        return template.clone();
+    }
+    let cluster = cluster().await;
+    let template = format!("template_homes_{}", templates.len());
+    let beside = format!("{template}_main");
+    for name in [&template, &beside] {
+        cluster.create_database(name, None).await.expect("a template database is made");
+    }
+    let homes = cluster.connect_options(LocalRole::Owner, &template);
+    let control = control_of(&beside, sets).await.with_database("homes", homes).await;
+    let control = control.expect("the owner connects");
+    control.migrate().await.expect("the migrations run");
+    control.close().await;
+    templates.insert(key.to_vec(), template.clone());
+    template
 }
 
 async fn control_of(database: &str, sets: &[Set]) -> ControlPlane {

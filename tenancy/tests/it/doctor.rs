@@ -209,6 +209,7 @@ fn every_rule_has_a_seeded_mistake() {
         include_str!("doctor/policies.rs"),
         include_str!("doctor/tables.rs"),
         include_str!("own_role.rs"),
+        include_str!("database_mode.rs"),
     ]
     .concat();
     for rule in rules().filter(|rule| !rule.code().starts_with("server-")) {

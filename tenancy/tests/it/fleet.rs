@@ -61,7 +61,7 @@ pub(crate) const OLD: Set = set(&[BASE]);
 pub(crate) const NEW: Set = set(&[BASE, COLUMN, TABLE]);
 
 pub(crate) const fn set(home: &'static [Migration]) -> Set {
-    Set { name: "test/small", platform: &[], home }
+    Set { name: "test/small", platform: &[], database: &[], home }
 }
 
 /// A fleet of `count` tenants with a schema each, at the old version.
@@ -248,7 +248,7 @@ async fn a_backfill_visits_the_tenants_and_without_that_is_an_error() {
                   declare tenant uuid;
                   begin
                     set local row_security = on;
-                    for tenant in select id from platform.tenants where schema_name = current_schema() loop
+                    for tenant in select tenant_id from platform.homes where schema_name = current_schema() loop
                       perform set_config('app.current_tenant', tenant::text, true);
                       update comments set body = upper(body);
                     end loop;

@@ -63,12 +63,10 @@ async fn a_tenant_left_behind_is_refused_and_the_others_work_and_it_works_after_
 
     execute(&mut conn, format!("drop table {poisoned}.labels")).await;
     control.migrate().await.unwrap();
-    let put_right = std::time::Instant::now();
+    // The registry's answers are kept for one second.
     while resolve(&tenants, "bad").await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // The registry's answers are kept for one second; the rest is the machine's.
-    assert!(put_right.elapsed() < Duration::from_millis(1_500), "{:?}", put_right.elapsed());
     is_served(&db, &tenants, "bad").await;
 }
 
@@ -78,25 +76,25 @@ async fn a_range_is_widened_for_a_rolling_deploy() {
     db.tenant("own", Isolation::Schema).await;
     db.tenant("together", Isolation::Shared).await;
     let builder = || Tenants::builder().supports(&[TENANCY, set(&[BASE, COLUMN])]);
-    let exact = db.connect(builder()).await;
+    let newest = db.connect(builder()).await;
     let rolling = db.connect(builder().supports_range(MigrationRange::new("test/small", 1..=2))).await;
     let careless = db.connect(Tenants::builder()).await;
     for slug in ["own", "together"] {
-        assert_eq!(refusal(&exact, slug).await.version(), 1);
+        assert_eq!(refusal(&newest, slug).await.version(), 1);
         resolve(&rolling, slug).await.unwrap();
     }
-    // Forward by two, which is a version that neither program knows.
+    // Forward by two, which is a version that neither program knows: what was added is in nobody's way, unless a range
+    // says otherwise.
     version(&db, NEW).await.migrate().await.unwrap();
-    let (exact, rolling) = (
+    let (newest, rolling) = (
         db.connect(builder()).await,
         db.connect(builder().supports_range(MigrationRange::new("test/small", 1..=2))).await,
     );
     for slug in ["own", "together"] {
-        for tenants in [&exact, &rolling] {
-            let refused = refusal(tenants, slug).await;
-            assert_eq!(refused.version(), 3);
-            assert!(refused.to_string().ends_with("run a newer program"), "{refused}");
-        }
+        let refused = refusal(&rolling, slug).await;
+        assert_eq!(refused.version(), 3);
+        assert!(refused.to_string().ends_with("run a newer program"), "{refused}");
+        resolve(&newest, slug).await.unwrap();
         resolve(&careless, slug).await.unwrap();
     }
 }

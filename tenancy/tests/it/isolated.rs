@@ -17,7 +17,7 @@ const SCHEMA: Isolation = Isolation::Schema;
 /// A database whose homes have what a careless migration makes.
 async fn careless(name: &'static str, sql: String) -> TestDatabase {
     let home = vec![Migration { version: 1, name, sql: sql.leak() }].leak();
-    TestDatabase::new(&[TENANCY, Set { name, platform: &[], home }]).await
+    TestDatabase::new(&[TENANCY, Set { name, platform: &[], database: &[], home }]).await
 }
 
 /// `create table` with a tenant and a key, and no wall.

@@ -9,9 +9,10 @@ use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use crate::cancel::regimes;
 
 /// A table of the test's own, as an application adds it.
-const NOTES: Set = Set {
+pub(crate) const NOTES: Set = Set {
     name: "test/notes",
     platform: &[],
+    database: &[],
     home: &[Migration {
         version: 1,
         name: "notes",

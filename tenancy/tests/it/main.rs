@@ -10,6 +10,7 @@
 mod administrator;
 mod cancel;
 mod compile_fail;
+mod database_mode;
 mod doctor;
 mod envelope;
 mod fleet;
@@ -19,6 +20,8 @@ mod home_versions;
 mod isolated;
 mod isolation;
 mod local_postgres;
+mod move_failures;
+mod move_tenant;
 mod own_role;
 mod panicked;
 mod pgbouncer;

@@ -9,10 +9,11 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 const NOTES: &str = include_str!("own_role_notes.sql");
 const BASE: Migration = Migration { version: 1, name: "notes", sql: NOTES };
-const OLD: Set = Set { name: "test/own", platform: &[], home: &[BASE] };
+const OLD: Set = Set { name: "test/own", platform: &[], database: &[], home: &[BASE] };
 const NEW: Set = Set {
     name: "test/own",
     platform: &[],
+    database: &[],
     home: &[BASE, Migration { version: 2, name: "tags", sql: include_str!("own_role_tags.sql") }],
 };
 const SETS: [Set; 3] = [TENANCY, AUTHZ, OLD];

@@ -33,7 +33,8 @@ async fn database() -> TestDatabase {
     });
     static STEPS: std::sync::LazyLock<[Migration; 1]> =
         std::sync::LazyLock::new(|| [Migration { version: 1, name: "sheets", sql: &SQL }]);
-    TestDatabase::new(&[TENANCY, Set { name: "test/plans", platform: &[], home: &*STEPS }]).await
+    TestDatabase::new(&[TENANCY, Set { name: "test/plans", platform: &[], database: &[], home: &*STEPS }])
+        .await
 }
 
 struct World {

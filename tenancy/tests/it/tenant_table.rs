@@ -8,6 +8,7 @@ use uuid::Uuid;
 const NOTES: Set = Set {
     name: "test/notes",
     platform: &[],
+    database: &[],
     home: &[Migration {
         version: 1,
         name: "notes",

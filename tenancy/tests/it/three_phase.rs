@@ -45,7 +45,7 @@ const CONTRACT: Migration = Migration {
 };
 
 const fn set(home: &'static [Migration]) -> Set {
-    Set { name: SET, platform: &[], home }
+    Set { name: SET, platform: &[], database: &[], home }
 }
 const BEFORE: [Set; 2] = [TENANCY, set(&[PEOPLE])];
 const EXPANDED: [Set; 2] = [TENANCY, set(&[PEOPLE, EXPAND])];

@@ -46,6 +46,10 @@ create function platform.log_permission_delete() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- What a move leaves behind is no change of permissions: the tenant has the same tuples in its home.
+  if platform.is_removing_home(tg_table_schema) then
+    return null;
+  end if;
   insert into platform.permission_changes
     (tenant_id, op, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
   select tenant_id, 'delete', namespace, object_id, relation, subject_ns, subject_id, subject_rel

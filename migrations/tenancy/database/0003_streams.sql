@@ -1,9 +1,5 @@
 -- Following the streams, and work over many tenants.
 
--- The order in which a follower reads: with the transaction alone, the rows of a large one were sorted for every page.
-create index outbox_in_order on platform.outbox (xid, id);
-drop index platform.outbox_by_xid;
-
 -- How far each consumer of a stream has come. Kept beside the rows on purpose: after a restore or a failover both are
 -- of the same moment.
 create table platform.stream_positions (
@@ -56,14 +52,15 @@ create table platform.sweep_rounds (
 );
 grant select, insert, update on platform.sweep_rounds to formwork_relay;
 
--- Identities of the tenants in service, a page at a time, for the relay alone: it has no grant on any tenant's rows,
+-- Identities of the tenants that live in this database, a page at a time, for the relay alone: it has no grant on any tenant's rows,
 -- and the login that has them cannot ask.
 create function platform.active_tenants(p_after uuid, p_limit integer) returns setof uuid
 language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
-  select t.id from platform.tenants t
-   where t.status = 'active' and t.id > coalesce(p_after, '00000000-0000-0000-0000-000000000000'::uuid)
-   order by t.id limit least(p_limit, 1000);
+  select h.tenant_id from platform.homes h
+   where h.state in ('live', 'frozen')
+     and h.tenant_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000'::uuid)
+   order by h.tenant_id limit least(p_limit, 1000);
 end;
 
 -- Forced row security blinds the owner as well, so old rows are removed tenant by tenant, in pages of tenants. The floor
@@ -81,9 +78,9 @@ declare
 begin
   pruned := 0;
   for tenant in
-    select t.id from platform.tenants t
-     where t.id > coalesce(p_after, '00000000-0000-0000-0000-000000000000'::uuid)
-     order by t.id limit p_limit
+    select distinct h.tenant_id from platform.homes h
+     where h.tenant_id > coalesce(p_after, '00000000-0000-0000-0000-000000000000'::uuid)
+     order by h.tenant_id limit p_limit
   loop
     perform set_config('app.current_tenant', tenant::text, true);
     execute format(
