@@ -8,6 +8,7 @@ mod lex;
 mod parse;
 pub(crate) mod program;
 mod resolve;
+pub(crate) mod rule;
 mod stratify;
 mod syntax;
 
@@ -17,6 +18,7 @@ use rustc_hash::FxHashMap;
 
 pub use diagnostic::{Diagnostic, SchemaError};
 pub(crate) use program::{Group, Op};
+pub(crate) use rule::{AllowedSubject, ConditionInfo, Deprecation, Dialect, Rule, SlotKind};
 
 use crate::name::nearest;
 
@@ -61,6 +63,9 @@ pub struct Schema {
     pub(crate) type_ids: FxHashMap<Box<str>, u32>,
     pub(crate) slots: Vec<SlotInfo>,
     pub(crate) edges: Vec<EdgeInfo>,
+    /// In the order of the text.
+    pub(crate) conditions: Vec<ConditionInfo>,
+    pub(crate) dialect: Dialect,
     pub(crate) groups: Vec<Group>,
     pub(crate) ops: Vec<Op>,
 }
@@ -79,11 +84,17 @@ pub(crate) struct SlotInfo {
     pub(crate) name: Box<str>,
     pub(crate) doc: Box<str>,
     pub(crate) type_id: u32,
-    /// What may be stored; `None` for a permission.
-    pub(crate) edges: Option<Vec<u32>>,
+    pub(crate) kind: SlotKind,
+    pub(crate) deprecated: Option<Deprecation>,
+    pub(crate) rule: Rule,
+    /// What may be stored, in the order of the text: one form of subject may stand here several times, with and
+    /// without a condition. Empty for a permission.
+    pub(crate) allowed: Vec<AllowedSubject>,
+    /// The forms of subject in `allowed`, each once.
+    pub(crate) edges: Vec<u32>,
 }
 
-/// A kind of subject that may be stored in a relation.
+/// A form of subject that may be stored in a relation, whatever its condition and expiry.
 pub(crate) struct EdgeInfo {
     pub(crate) slot: u32,
     pub(crate) subject: SubjectKind,
@@ -138,12 +149,12 @@ impl Schema {
 
     /// The relations of a type, which are stored, in the order of the text.
     pub fn relations(&self, object_type: &str) -> impl Iterator<Item = &str> {
-        self.slots_of(object_type).filter(|slot| slot.edges.is_some()).map(|slot| &*slot.name)
+        self.slots_of(object_type).filter(|slot| slot.kind != SlotKind::Permission).map(|slot| &*slot.name)
     }
 
     /// The permissions of a type, which are computed, in the order of the text.
     pub fn permissions(&self, object_type: &str) -> impl Iterator<Item = &str> {
-        self.slots_of(object_type).filter(|slot| slot.edges.is_none()).map(|slot| &*slot.name)
+        self.slots_of(object_type).filter(|slot| slot.kind == SlotKind::Permission).map(|slot| &*slot.name)
     }
 
     /// The doc comment of a type, or of one of its relations and permissions.
@@ -157,8 +168,8 @@ impl Schema {
 
     /// The subjects that a relation may hold, as they are written: `user`, `team#member`, `user:*`.
     pub fn subject_types(&self, object_type: &str, relation: &str) -> Vec<String> {
-        let edges = self.slot_id(object_type, relation).and_then(|slot| self.slot(slot)?.edges.as_ref());
-        edges.into_iter().flatten().filter_map(|&edge| self.edge_text(edge)).collect()
+        let slot = self.slot_id(object_type, relation).and_then(|slot| self.slot(slot));
+        slot.into_iter().flat_map(|info| &info.edges).filter_map(|&edge| self.edge_text(edge)).collect()
     }
 
     fn slots_of(&self, object_type: &str) -> impl Iterator<Item = &SlotInfo> {
@@ -213,7 +224,7 @@ impl Schema {
 
     /// The edge that stores subjects of this form in a relation, if the relation may hold them.
     pub(crate) fn edge_for(&self, slot: u32, subject: SubjectKind) -> Option<u32> {
-        let edges = self.slot(slot)?.edges.as_ref()?;
+        let edges = &self.slot(slot)?.edges;
         edges.iter().copied().find(|&edge| self.edge(edge).is_some_and(|info| info.subject == subject))
     }
 

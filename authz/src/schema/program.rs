@@ -6,6 +6,7 @@
 
 use rustc_hash::FxHashSet;
 
+use crate::schema::rule::Rule;
 use crate::schema::{EdgeInfo, SlotInfo, SubjectKind};
 
 /// Steps of all programs together. Programs repeat what they contain, so a schema that was made for it
@@ -59,63 +60,157 @@ pub(crate) struct Op {
     pub(crate) except: Box<[u32]>,
 }
 
-/// A permission's expression with numbers for names.
+/// A rule whose intersections and exclusions have become operations, and their operands groups.
 #[derive(Debug)]
-pub(crate) enum Rule {
+enum Part {
     Nil,
+    Stored(u32),
     Group(u32),
     Arrow(Vec<Walk>),
-    Union(Vec<Rule>),
+    Union(Vec<Part>),
     Op(u32),
 }
 
-/// Flattens every rule; `rules` has one for each permission and unnamed operand, by group number.
-/// `None` when the programs would have more than [`MAX_STEPS`].
-pub(crate) fn compile(slots: &[SlotInfo], edges: &[EdgeInfo], rules: &[Option<Rule>]) -> Option<Vec<Group>> {
-    let mut groups: Vec<Group> = Vec::with_capacity(rules.len());
+/// Why rules cannot be compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// The programs would have more than [`MAX_STEPS`].
+    TooLarge,
+    /// The rule of this slot has a form that the engine cannot answer yet.
+    Unsupported(u32),
+}
+
+/// Flattens every rule.
+pub(crate) fn compile(slots: &[SlotInfo], edges: &[EdgeInfo]) -> Result<(Vec<Group>, Vec<Op>), Unfit> {
+    let mut lowering = Lowering { slots, edges, parts: Vec::new(), ops: Vec::new(), steps: 0 };
+    lowering.parts.extend(slots.iter().map(|_| None));
+    for (slot, info) in slots.iter().enumerate() {
+        let part = lowering.part(slot as u32, &info.rule)?;
+        if let Some(place) = lowering.parts.get_mut(slot) {
+            *place = Some(part);
+        }
+    }
+    let Lowering { parts, ops, .. } = lowering;
+    let mut groups: Vec<Group> = Vec::with_capacity(parts.len());
     let mut steps = 0;
-    for group in 0..rules.len() as u32 {
-        let group = flatten(group, slots, edges, rules);
+    for group in 0..parts.len() as u32 {
+        let group = flatten(group, slots, edges, &parts);
         steps += group.probes.len() + group.walks.len() + group.ops.len() + group.covers.len();
         if steps > MAX_STEPS {
-            return None;
+            return Err(Unfit::TooLarge);
         }
         groups.push(group);
     }
     mark_plain(&mut groups);
-    Some(groups)
+    Ok((groups, ops))
 }
 
-fn flatten(root: u32, slots: &[SlotInfo], edges: &[EdgeInfo], rules: &[Option<Rule>]) -> Group {
+struct Lowering<'a> {
+    slots: &'a [SlotInfo],
+    edges: &'a [EdgeInfo],
+    /// By group: the named ones first, then operands.
+    parts: Vec<Option<Part>>,
+    ops: Vec<Op>,
+    /// Steps of all arrows together.
+    steps: usize,
+}
+
+impl Lowering<'_> {
+    /// Recursion is bounded: the parsers bound the depth of rules.
+    fn part(&mut self, slot: u32, rule: &Rule) -> Result<Part, Unfit> {
+        Ok(match rule {
+            Rule::Nil => Part::Nil,
+            Rule::This => Part::Stored(slot),
+            Rule::Slot(named) => Part::Group(*named),
+            Rule::Arrow { relation, all: false, targets } => Part::Arrow(self.walks(*relation, targets)?),
+            Rule::Union(operands) => {
+                let parts: Result<Vec<Part>, Unfit> =
+                    operands.iter().map(|rule| self.part(slot, rule)).collect();
+                Part::Union(parts?)
+            }
+            Rule::Intersection(operands) => {
+                let require: Result<Box<[u32]>, Unfit> =
+                    operands.iter().map(|rule| self.operand(slot, rule)).collect();
+                self.op(Op { require: require?, except: Box::default() })
+            }
+            Rule::Exclusion(..) => {
+                // A chain is one operation: `a - b - c` lacks both.
+                let (mut first, mut except) = (rule, Vec::new());
+                while let Rule::Exclusion(left, right) = first {
+                    except.push(self.operand(slot, right)?);
+                    first = left;
+                }
+                let require = self.operand(slot, first)?;
+                self.op(Op { require: Box::new([require]), except: except.into() })
+            }
+            Rule::Itself | Rule::Arrow { .. } | Rule::Conditional(..) => {
+                return Err(Unfit::Unsupported(slot));
+            }
+        })
+    }
+
+    /// The group of an operand: its own when it is a name, otherwise a new one.
+    fn operand(&mut self, slot: u32, rule: &Rule) -> Result<u32, Unfit> {
+        Ok(match self.part(slot, rule)? {
+            Part::Group(named) => named,
+            part => {
+                self.parts.push(Some(part));
+                self.parts.len() as u32 - 1
+            }
+        })
+    }
+
+    fn op(&mut self, op: Op) -> Part {
+        self.ops.push(op);
+        Part::Op(self.ops.len() as u32 - 1)
+    }
+
+    fn walks(&mut self, relation: u32, targets: &[(u32, u32)]) -> Result<Vec<Walk>, Unfit> {
+        let mut walks = Vec::new();
+        for &edge in self.slots.get(relation as usize).into_iter().flat_map(|info| &info.edges) {
+            let object_type = match self.edges.get(edge as usize).map(|info| info.subject) {
+                Some(SubjectKind::Object(id)) => Some(id),
+                Some(SubjectKind::Userset(slot)) => self.slots.get(slot as usize).map(|info| info.type_id),
+                _ => None,
+            };
+            let target = targets.iter().find(|(type_id, _)| Some(*type_id) == object_type);
+            walks.extend(target.map(|&(_, target)| Walk { edge, target }));
+        }
+        self.steps += walks.len();
+        if self.steps > MAX_STEPS { Err(Unfit::TooLarge) } else { Ok(walks) }
+    }
+}
+
+fn flatten(root: u32, slots: &[SlotInfo], edges: &[EdgeInfo], parts: &[Option<Part>]) -> Group {
     let (mut probes, mut walks) = (Distinct::default(), Distinct::default());
     let (mut ops, mut covers) = (Distinct::default(), Distinct::default());
-    let named = Rule::Group(root);
+    let named = Part::Group(root);
     // An unnamed operand is nobody's userset, so it starts with its rule.
     let first = if (root as usize) < slots.len() {
         Some(&named)
     } else {
-        rules.get(root as usize).and_then(Option::as_ref)
+        parts.get(root as usize).and_then(Option::as_ref)
     };
-    let mut todo: Vec<&Rule> = first.into_iter().collect();
-    while let Some(rule) = todo.pop() {
-        match rule {
-            Rule::Nil => {}
-            Rule::Arrow(targets) => targets.iter().for_each(|&walk| {
+    let mut todo: Vec<&Part> = first.into_iter().collect();
+    while let Some(part) = todo.pop() {
+        match part {
+            Part::Nil => {}
+            Part::Arrow(targets) => targets.iter().for_each(|&walk| {
                 walks.push(walk);
             }),
-            Rule::Union(operands) => todo.extend(operands.iter().rev()),
-            Rule::Op(op) => {
+            Part::Union(operands) => todo.extend(operands.iter().rev()),
+            Part::Op(op) => {
                 ops.push(*op);
             }
-            Rule::Group(slot) => {
-                if !covers.push(*slot) {
-                    continue;
+            Part::Group(slot) => {
+                if covers.push(*slot)
+                    && let Some(part) = parts.get(*slot as usize).and_then(Option::as_ref)
+                {
+                    todo.push(part);
                 }
-                if let Some(rule) = rules.get(*slot as usize).and_then(Option::as_ref) {
-                    todo.push(rule);
-                }
-                let stored = slots.get(*slot as usize).and_then(|info| info.edges.as_ref());
-                for &edge in stored.into_iter().flatten() {
+            }
+            Part::Stored(slot) => {
+                for &edge in slots.get(*slot as usize).into_iter().flat_map(|info| &info.edges) {
                     let Some(subject) = edges.get(edge as usize).map(|info| info.subject) else { continue };
                     let (kind, type_id) = match subject {
                         SubjectKind::Object(type_id) => (ProbeKind::Member, type_id),

@@ -4,7 +4,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::name::nearest;
 use crate::schema::diagnostic::{Diagnostics, SchemaError, Span};
-use crate::schema::program::{self, MAX_STEPS, Op, Rule, Walk};
+use crate::schema::program::{self, MAX_STEPS, Unfit};
+use crate::schema::rule::{AllowedSubject, Dialect, Rule, SlotKind};
 use crate::schema::stratify::{self, MAX_LAYERS, Unstratified};
 use crate::schema::syntax::{Body, Definition, Expression, Item, Name, SubjectForm};
 use crate::schema::{EdgeInfo, Schema, SlotInfo, Source, SubjectKind, TypeInfo, parse};
@@ -13,6 +14,8 @@ use crate::schema::{EdgeInfo, Schema, SlotInfo, Source, SubjectKind, TypeInfo, p
 const MAX_TEXT: usize = 1 << 20;
 /// Relations and permissions of one definition: programs grow with their square.
 const MAX_ITEMS: usize = 500;
+/// Operations in operations of one rule; each level costs stack.
+const MAX_DEPTH: usize = 256;
 
 pub(crate) fn compile(sources: &[Source<'_>]) -> Result<Schema, SchemaError> {
     let mut faults = Diagnostics::new(sources);
@@ -40,13 +43,6 @@ struct Resolver<'d, 'a> {
     /// Where each relation and permission is named.
     places: Vec<&'d Name>,
     edges: Vec<EdgeInfo>,
-    /// By group: the named ones first, then operands.
-    rules: Vec<Option<Rule>>,
-    ops: Vec<Op>,
-    /// The permission in which each unnamed operand stands, from the first unnamed one.
-    owners: Vec<u32>,
-    /// Steps of all arrows together.
-    steps: usize,
 }
 
 impl<'d, 'a> Resolver<'d, 'a> {
@@ -59,10 +55,6 @@ impl<'d, 'a> Resolver<'d, 'a> {
             slots: Vec::new(),
             places: Vec::new(),
             edges: Vec::new(),
-            rules: Vec::new(),
-            ops: Vec::new(),
-            owners: Vec::new(),
-            steps: 0,
         };
         let mut type_places: Vec<Span> = Vec::new();
         for definition in definitions {
@@ -92,7 +84,6 @@ impl<'d, 'a> Resolver<'d, 'a> {
             }
             resolver.types.push(info);
         }
-        resolver.rules = resolver.slots.iter().map(|_| None).collect();
         resolver
     }
 
@@ -112,7 +103,14 @@ impl<'d, 'a> Resolver<'d, 'a> {
             name: name.text.as_str().into(),
             doc: item.doc.as_str().into(),
             type_id,
-            edges: matches!(item.body, Body::Relation(_)).then(Vec::new),
+            kind: match item.body {
+                Body::Relation(_) => SlotKind::Relation,
+                Body::Permission(_) => SlotKind::Permission,
+            },
+            deprecated: None,
+            rule: Rule::This,
+            allowed: Vec::new(),
+            edges: Vec::new(),
         });
     }
 
@@ -133,9 +131,9 @@ impl<'d, 'a> Resolver<'d, 'a> {
                         }
                     }
                     Body::Permission(expression) if !relations => {
-                        let rule = self.rule(slot, type_id, expression);
-                        if let Some(place) = self.rules.get_mut(slot as usize) {
-                            *place = Some(rule);
+                        let rule = self.rule(type_id, expression, 0);
+                        if let Some(info) = self.slots.get_mut(slot as usize) {
+                            info.rule = rule;
                         }
                     }
                     _ => {}
@@ -155,93 +153,73 @@ impl<'d, 'a> Resolver<'d, 'a> {
             },
         };
         let edge = self.edges.len() as u32;
-        let Some(edges) = self.slots.get_mut(slot as usize).and_then(|info| info.edges.as_mut()) else {
-            return;
-        };
-        let known = |edge: &u32| self.edges.get(*edge as usize).is_some_and(|info| info.subject == subject);
-        if edges.iter().any(known) {
+        let Some(info) = self.slots.get_mut(slot as usize) else { return };
+        if info.allowed.iter().any(|known| known.subject == subject) {
             self.faults.report(span, "this type of subjects is named twice in the relation");
             return;
         }
-        edges.push(edge);
+        info.edges.push(edge);
+        info.allowed.push(AllowedSubject { subject, condition: None, expiration: false, deprecated: None });
         self.edges.push(EdgeInfo { slot, subject });
     }
 
     /// Recursion is bounded: the parser bounds the depth of expressions.
-    fn rule(&mut self, slot: u32, type_id: u32, expression: &Expression) -> Rule {
+    fn rule(&mut self, type_id: u32, expression: &Expression, depth: usize) -> Rule {
+        let mut rules = |operands: &[Expression], depth: usize| -> Vec<Rule> {
+            operands.iter().map(|operand| self.rule(type_id, operand, depth + 1)).collect()
+        };
         match expression {
             Expression::Nil => Rule::Nil,
-            Expression::Reference(name) => self.slot_named(type_id, name).map_or(Rule::Nil, Rule::Group),
-            Expression::Arrow(relation, target) => Rule::Arrow(self.arrow(type_id, relation, target)),
-            Expression::Union(operands) => {
-                Rule::Union(operands.iter().map(|operand| self.rule(slot, type_id, operand)).collect())
-            }
-            Expression::Intersection(operands) => {
-                let require = operands.iter().map(|operand| self.operand(slot, type_id, operand)).collect();
-                self.op(Op { require, except: Box::default() })
-            }
+            Expression::Reference(name) => self.slot_named(type_id, name).map_or(Rule::Nil, Rule::Slot),
+            Expression::Arrow(relation, target) => self.arrow(type_id, relation, target),
+            Expression::Union(operands) => Rule::Union(rules(operands, depth)),
+            Expression::Intersection(operands) => Rule::Intersection(rules(operands, depth)),
             Expression::Exclusion(operands) => {
-                let mut groups = operands.iter().map(|operand| self.operand(slot, type_id, operand));
-                let require = groups.next().into_iter().collect();
-                let except = groups.collect();
-                self.op(Op { require, except })
+                let below = depth + operands.len();
+                if below > MAX_DEPTH {
+                    let message = format!("the expression is more than {MAX_DEPTH} operations deep");
+                    self.faults.report(Span::default(), message);
+                    return Rule::Nil;
+                }
+                let operands = rules(operands, below).into_iter();
+                operands
+                    .reduce(|left, right| Rule::Exclusion(Box::new(left), Box::new(right)))
+                    .unwrap_or(Rule::Nil)
             }
         }
     }
 
-    fn op(&mut self, op: Op) -> Rule {
-        self.ops.push(op);
-        Rule::Op(self.ops.len() as u32 - 1)
-    }
-
-    /// The group of an operand: its own when it is a name, otherwise a new one.
-    fn operand(&mut self, slot: u32, type_id: u32, expression: &Expression) -> u32 {
-        match self.rule(slot, type_id, expression) {
-            Rule::Group(named) => named,
-            rule => {
-                self.rules.push(Some(rule));
-                self.owners.push(slot);
-                self.rules.len() as u32 - 1
-            }
-        }
-    }
-
-    fn arrow(&mut self, type_id: u32, relation: &Name, target: &Name) -> Vec<Walk> {
-        let Some(left) = self.slot_named(type_id, relation) else { return Vec::new() };
-        let Some(edges) = self.slots.get(left as usize).and_then(|info| info.edges.clone()) else {
+    fn arrow(&mut self, type_id: u32, relation: &Name, target: &Name) -> Rule {
+        let Some(left) = self.slot_named(type_id, relation) else { return Rule::Nil };
+        let Some(info) = self.slots.get(left as usize) else { return Rule::Nil };
+        if info.kind == SlotKind::Permission {
             let message = format!(
                 "the left side of an arrow must be a relation, and `{}` is a permission",
                 relation.text
             );
             self.faults.report(relation.span, message);
-            return Vec::new();
-        };
-        let mut walks = Vec::new();
+            return Rule::Nil;
+        }
         let mut subject_types = Vec::new();
-        for edge in edges {
-            let Some(subject) = self.edges.get(edge as usize).map(|info| info.subject) else { continue };
-            let SubjectKind::Object(subject_type) = subject else {
-                let form =
-                    if matches!(subject, SubjectKind::Wildcard(_)) { "a wildcard" } else { "usersets" };
+        for allowed in &info.allowed {
+            let SubjectKind::Object(subject_type) = allowed.subject else {
+                let wildcard = matches!(allowed.subject, SubjectKind::Wildcard(_));
+                let form = if wildcard { "a wildcard" } else { "usersets" };
                 let message = format!(
                     "the relation on the left side of an arrow must hold objects only, and `{}` may hold {form}",
                     relation.text
                 );
                 self.faults.report(relation.span, message);
-                return Vec::new();
+                return Rule::Nil;
             };
             subject_types.push(subject_type);
-            walks.extend(self.slot_of(subject_type, &target.text).map(|target| Walk { edge, target }));
         }
-        if walks.is_empty() && !subject_types.is_empty() {
+        let target_of = |&id: &u32| self.slot_of(id, &target.text).map(|target| (id, target));
+        let targets: Vec<(u32, u32)> = subject_types.iter().filter_map(target_of).collect();
+        if targets.is_empty() && !subject_types.is_empty() {
             self.unknown_target(relation, target, &subject_types);
         }
-        if self.steps + walks.len() > MAX_STEPS {
-            self.too_large(relation.span);
-            return Vec::new();
-        }
-        self.steps += walks.len();
-        walks
+        Rule::Arrow { relation: left, all: false, targets }
     }
 
     fn too_large(&mut self, span: Span) {
@@ -291,37 +269,39 @@ impl<'d, 'a> Resolver<'d, 'a> {
         if self.faults.is_empty() {
             self.stratify();
         }
-        let fine = self.faults.is_empty();
-        let groups = if fine { program::compile(&self.slots, &self.edges, &self.rules) } else { None };
-        if fine && groups.is_none() {
-            self.too_large(Span::default());
+        let mut programs = (Vec::new(), Vec::new());
+        if self.faults.is_empty() {
+            match program::compile(&self.slots, &self.edges) {
+                Ok(compiled) => programs = compiled,
+                Err(Unfit::TooLarge) => self.too_large(Span::default()),
+                Err(Unfit::Unsupported(slot)) => {
+                    let span = self.places.get(slot as usize).map_or(Span::default(), |name| name.span);
+                    self.faults.report(span, "the engine cannot answer this form of permission yet");
+                }
+            }
         }
         self.faults.finish()?;
-        let groups = groups.unwrap_or_default();
-        let Self { types, type_ids, slots, edges, ops, .. } = self;
-        Ok(Schema { types, type_ids, slots, edges, groups, ops })
+        let (groups, ops) = programs;
+        let Self { types, type_ids, slots, edges, .. } = self;
+        let (conditions, dialect) = (Vec::new(), Dialect::Native);
+        Ok(Schema { types, type_ids, slots, edges, conditions, dialect, groups, ops })
     }
 
     fn stratify(&mut self) {
         let mut told = FxHashSet::default();
-        for found in stratify::verify(&self.slots, &self.edges, &self.rules, &self.ops) {
-            let (group, message, help) = match found {
-                Unstratified::Cycle(groups) => {
-                    let first = groups.first().copied().unwrap_or_default();
-                    let mut way: Vec<String> =
-                        groups.iter().filter_map(|&group| self.text_of(group)).collect();
-                    if way.first() != way.last() || way.len() == 1 {
-                        way.extend(way.first().cloned());
-                    }
+        for found in stratify::verify(&self.slots) {
+            let (slot, message, help) = match found {
+                Unstratified::Cycle(slots) => {
+                    let first = slots.first().copied().unwrap_or_default();
+                    let way: Vec<String> = slots.iter().filter_map(|&slot| self.text_of(slot)).collect();
                     (first, "excludes itself through a cycle", way.join(" -> "))
                 }
-                Unstratified::TooDeep(group) => (
-                    group,
+                Unstratified::TooDeep(slot) => (
+                    slot,
                     "excludes too deep",
                     format!("at most {MAX_LAYERS} exclusions may build on each other"),
                 ),
             };
-            let slot = self.owner(group);
             if let (true, Some(name)) = (told.insert(slot), self.places.get(slot as usize)) {
                 let message = format!("permission `{}` {message}", name.text);
                 self.faults.report_with(name.span, message, || Some(help));
@@ -329,15 +309,9 @@ impl<'d, 'a> Resolver<'d, 'a> {
         }
     }
 
-    /// The permission that a group is, or stands in.
-    fn owner(&self, group: u32) -> u32 {
-        let unnamed = (group as usize).checked_sub(self.slots.len());
-        unnamed.and_then(|at| self.owners.get(at)).copied().unwrap_or(group)
-    }
-
-    /// `document#view`, for a group with a name.
-    fn text_of(&self, group: u32) -> Option<String> {
-        let slot = self.slots.get(group as usize)?;
+    /// `document#view`.
+    fn text_of(&self, slot: u32) -> Option<String> {
+        let slot = self.slots.get(slot as usize)?;
         let info = self.types.get(slot.type_id as usize)?;
         Some(format!("{}#{}", info.name, slot.name))
     }
