@@ -48,13 +48,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), (usize, Fault)> {
     Ok(())
 }
 
-/// Finds the first fault of an object id: printable, without spaces, `:`, `#` and `*`.
+/// Finds the first fault of an object id: printable, without spaces, `:`, `#`, `*` and `[`.
 pub(crate) fn check_id(id: &str) -> Result<(), (usize, Fault)> {
     if id.is_empty() {
         return Err((0, Fault::Empty));
     }
     for (at, c) in id.char_indices() {
-        if matches!(c, ':' | '#' | '*') || c.is_whitespace() || c.is_control() {
+        if matches!(c, ':' | '#' | '*' | '[') || c.is_whitespace() || c.is_control() {
             return Err((at, Fault::Character(c)));
         }
     }

@@ -17,9 +17,10 @@ use std::fmt;
 use rustc_hash::FxHashMap;
 
 pub use diagnostic::{Diagnostic, SchemaError};
-pub(crate) use program::{Group, Op};
+pub(crate) use program::{Group, Op, Program};
 pub(crate) use rule::{AllowedSubject, ConditionInfo, Deprecation, Dialect, Rule, SlotKind};
 
+use crate::condition::Condition;
 use crate::name::nearest;
 
 /// One named part of a schema: each module of an application contributes its own.
@@ -66,8 +67,7 @@ pub struct Schema {
     /// In the order of the text.
     pub(crate) conditions: Vec<ConditionInfo>,
     pub(crate) dialect: Dialect,
-    pub(crate) groups: Vec<Group>,
-    pub(crate) ops: Vec<Op>,
+    pub(crate) program: Program,
 }
 
 /// A type of objects.
@@ -210,11 +210,34 @@ impl Schema {
     }
 
     pub(crate) fn group(&self, id: u32) -> Option<&Group> {
-        self.groups.get(id as usize)
+        self.program.groups.get(id as usize)
     }
 
     pub(crate) fn op(&self, id: u32) -> Option<&Op> {
-        self.ops.get(id as usize)
+        self.program.ops.get(id as usize)
+    }
+
+    /// A condition, compiled.
+    pub(crate) fn condition(&self, id: u32) -> Option<&Condition> {
+        self.program.conditions.get(id as usize)
+    }
+
+    pub(crate) fn condition_id(&self, name: &str) -> Option<u32> {
+        self.program.conditions.iter().position(|condition| condition.name() == name).map(|at| at as u32)
+    }
+
+    /// The edges that store subjects of this form, of all relations.
+    pub(crate) fn edges_of(&self, subject: SubjectKind) -> &[u32] {
+        self.program.edges_of.get(&subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether an edge may store a relationship with this condition, and with an expiry or without.
+    pub(crate) fn allows(&self, edge: u32, condition: Option<u32>, expiration: bool) -> bool {
+        let Some(info) = self.edge(edge) else { return false };
+        let allowed = self.slot(info.slot).map_or(&[][..], |slot| &slot.allowed);
+        allowed.iter().any(|allowed| {
+            allowed.subject == info.subject && allowed.condition == condition && allowed.expiration == expiration
+        })
     }
 
     /// `document#view`.

@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::name::nearest;
 use crate::schema::diagnostic::{Diagnostics, SchemaError, Span};
-use crate::schema::program::{self, MAX_STEPS, Unfit};
+use crate::schema::program::{self, MAX_STEPS, Program, Unfit};
 use crate::schema::rule::{AllowedSubject, Dialect, Rule, SlotKind};
 use crate::schema::stratify::{self, MAX_LAYERS, Unstratified};
 use crate::schema::syntax::{Body, Definition, Expression, Item, Name, SubjectForm};
@@ -269,22 +269,20 @@ impl<'d, 'a> Resolver<'d, 'a> {
         if self.faults.is_empty() {
             self.stratify();
         }
-        let mut programs = (Vec::new(), Vec::new());
+        let (conditions, dialect) = (Vec::new(), Dialect::Native);
+        let mut program = Program::default();
         if self.faults.is_empty() {
-            match program::compile(&self.slots, &self.edges) {
-                Ok(compiled) => programs = compiled,
+            match program::compile(self.types.len(), &self.slots, &self.edges) {
+                Ok(compiled) => program = compiled,
                 Err(Unfit::TooLarge) => self.too_large(Span::default()),
-                Err(Unfit::Unsupported(slot)) => {
-                    let span = self.places.get(slot as usize).map_or(Span::default(), |name| name.span);
-                    self.faults.report(span, "the engine cannot answer this form of permission yet");
-                }
             }
         }
+        if let Err((span, message)) = program.take_conditions(&conditions, dialect) {
+            self.faults.report(span, message);
+        }
         self.faults.finish()?;
-        let (groups, ops) = programs;
         let Self { types, type_ids, slots, edges, .. } = self;
-        let (conditions, dialect) = (Vec::new(), Dialect::Native);
-        Ok(Schema { types, type_ids, slots, edges, conditions, dialect, groups, ops })
+        Ok(Schema { types, type_ids, slots, edges, conditions, dialect, program })
     }
 
     fn stratify(&mut self) {
