@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::error::ParseError;
-use crate::name::{Fault, WILDCARD, check_id, check_name};
+use crate::name::{Fault, WILDCARD, check_any_name, check_id};
 
 /// A part of the text form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,18 +89,18 @@ pub(crate) fn relationship(text: &str) -> Result<Parts<'_>, Misfit> {
 }
 
 pub(crate) fn object_fault(object_type: &str, id: &str) -> Result<(), Misfit> {
-    in_part(Part::ObjectType, 0, check_name(object_type))?;
+    in_part(Part::ObjectType, 0, check_any_name(object_type))?;
     in_part(Part::ObjectId, object_type.len() + 1, check_id(id))
 }
 
 pub(crate) fn subject_fault(subject_type: &str, id: &str, relation: Option<&str>) -> Result<(), Misfit> {
-    in_part(Part::SubjectType, 0, check_name(subject_type))?;
+    in_part(Part::SubjectType, 0, check_any_name(subject_type))?;
     let id_starts = subject_type.len() + 1;
     if id != WILDCARD || relation.is_some() {
         in_part(Part::SubjectId, id_starts, check_id(id))?;
     }
     match relation {
-        Some(relation) => in_part(Part::SubjectRelation, id_starts + id.len() + 1, check_name(relation)),
+        Some(relation) => in_part(Part::SubjectRelation, id_starts + id.len() + 1, check_any_name(relation)),
         None => Ok(()),
     }
 }
@@ -112,7 +112,7 @@ pub(crate) fn relationship_fault(
 ) -> Result<(), Misfit> {
     object_fault(object_type, object_id)?;
     let relation_starts = object_type.len() + object_id.len() + 2;
-    in_part(Part::Relation, relation_starts, check_name(relation))?;
+    in_part(Part::Relation, relation_starts, check_any_name(relation))?;
     subject_fault(subject_type, subject_id, subject_relation)
         .map_err(|misfit| misfit.shifted(relation_starts + relation.len() + 1))
 }
