@@ -52,7 +52,6 @@ codes! {
     // The rules of the languages.
     ArrowStart = "F0301",
     ArrowWildcard = "F0302",
-    WildcardUserset = "F0303",
     ExcludesItself = "F0304",
     ExcludesTooDeep = "F0305",
     NoEntryPoint = "F0306",
@@ -77,7 +76,6 @@ codes! {
     // Limits.
     TooManySlots = "F0601",
     TooLarge = "F0602",
-    Unsupported = "F0603",
     // Warnings.
     UnusedCondition = "F0901",
     UnusedParameter = "F0902",
@@ -89,6 +87,7 @@ codes! {
     ArrowUserset = "F0908",
     UnknownFunction = "F0909",
     UnusedPartial = "F0910",
+    WildcardUserset = "F0911",
 }
 
 impl Code {

@@ -37,6 +37,11 @@ impl Diagnostic {
         self.code.text()
     }
 
+    /// Every code that there is; those of warnings begin with `F09`.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        Code::ALL.iter().map(|code| code.text())
+    }
+
     /// The schema can be used all the same.
     pub fn is_warning(&self) -> bool {
         self.code.severity() == Severity::Warning

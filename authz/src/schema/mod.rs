@@ -4,13 +4,16 @@
 //! (stratified) and compiled to flat programs. What comes out is immutable.
 
 mod code;
+mod convert;
 mod diagnostic;
 mod expression;
+mod format;
 mod lex;
 mod load;
 mod openfga;
 mod parse;
 mod partial;
+mod print;
 pub(crate) mod program;
 mod reach;
 mod resolve;
@@ -22,7 +25,9 @@ use std::fmt;
 
 use rustc_hash::FxHashMap;
 
+pub use convert::ConversionError;
 pub use diagnostic::{Diagnostic, SchemaError};
+pub use format::format_native;
 pub(crate) use program::{Group, Op};
 pub(crate) use rule::{AllowedSubject, ConditionInfo, Deprecation, Dialect, Rule, SlotKind};
 use syntax::Origin;

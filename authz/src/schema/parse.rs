@@ -3,7 +3,7 @@
 //! After a fault the parser goes on with the next `relation`, `permission` or `definition`, so that
 //! one run tells of every fault.
 
-use crate::name::{MAX_NAME, check_name};
+use crate::name::{MAX_NAME, MAX_TYPE_NAME, check_name};
 use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, Span};
 use crate::schema::lex::{self, Kind, Token};
@@ -17,7 +17,7 @@ pub(crate) const MAX_NESTING: usize = 64;
 /// `list<list<..>>`
 const MAX_TYPE_NESTING: usize = 8;
 /// Words with a meaning of their own wherever they stand.
-const RESERVED: [&str; 6] = ["definition", "caveat", "relation", "permission", "nil", "with"];
+pub(crate) const RESERVED: [&str; 6] = ["definition", "caveat", "relation", "permission", "nil", "with"];
 /// Words that begin something at the top, or inside a definition.
 const TOP: [&str; 5] = ["definition", "caveat", "partial", "import", "use"];
 const INNER: [&str; 4] = ["relation", "permission", "definition", "caveat"];
@@ -454,8 +454,9 @@ impl<'t> Parser<'t, '_, '_> {
             path.text.push_str(&part.text);
             path.span.end = part.span.end;
         }
-        if let Err((_, fault)) = crate::name::check_type_name(&path.text) {
-            self.faults.report(Code::InvalidName, path.span, format!("a name {fault}"));
+        if path.text.len() > MAX_TYPE_NAME {
+            let message = format!("a name with its namespaces is longer than {MAX_TYPE_NAME} bytes");
+            self.faults.report(Code::InvalidName, path.span, message);
             return Err(Reported);
         }
         Ok(path)
@@ -485,7 +486,7 @@ impl<'t> Parser<'t, '_, '_> {
             lines.push(lex::doc_text(token.text));
             self.at += 1;
         }
-        lines.join("\n")
+        lines.join("\n").trim_matches('\n').to_owned()
     }
 
     fn expect(&mut self, kind: Kind, expected: &str) -> Parsed<Span> {

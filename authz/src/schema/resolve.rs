@@ -395,13 +395,19 @@ impl<'d, 'a> Resolver<'d, 'a> {
         Rule::Arrow { relation: left, all, targets }
     }
 
-    /// Wildcards are verified when all relations are known.
     fn starts_arrow(&mut self, left: u32, relation: &Name) -> bool {
         let Some(info) = self.slots.get(left as usize) else { return false };
         let name = &relation.text;
+        let wildcard = |allowed: &AllowedSubject| matches!(allowed.subject, SubjectKind::Wildcard(_));
         let fault = match self.language.dialect {
             Dialect::Native if info.kind == SlotKind::Permission => {
                 format!("the left side of an arrow must be a relation, and `{name}` is a permission")
+            }
+            Dialect::Native if info.allowed.iter().any(wildcard) => {
+                let message =
+                    format!("the left side of an arrow holds objects, and `{name}` may hold a wildcard");
+                self.faults.report(Code::ArrowWildcard, relation.span, message);
+                return false;
             }
             Dialect::OpenFga if info.kind != SlotKind::Relation => {
                 format!("the relation behind `from` must be stored only, and `{name}` is computed")
@@ -523,52 +529,26 @@ impl<'d, 'a> Resolver<'d, 'a> {
         Ok(Schema { types, type_ids, slots, edges, conditions, dialect, modular, warnings, groups, ops })
     }
 
-    /// SpiceDB: a wildcard is neither walked from nor reached through a userset.
+    /// A wildcard that is reached through a userset: SpiceDB refuses it.
     fn wildcards(&mut self) {
         if self.language.dialect == Dialect::OpenFga {
             return;
         }
         let wild = wild(&self.slots);
-        let is_wild = |slot: u32| wild.get(slot as usize) == Some(&true);
-        let mut found = Vec::new();
         for (slot, info) in self.slots.iter().enumerate() {
-            for allowed in &info.allowed {
-                if let SubjectKind::Userset(to) = allowed.subject
-                    && is_wild(to)
-                {
-                    found.push((slot, Code::WildcardUserset, to));
+            let found = info.allowed.iter().find_map(|allowed| match allowed.subject {
+                SubjectKind::Userset(to) if to as usize != slot && wild.get(to as usize) == Some(&true) => {
+                    Some(to)
                 }
+                _ => None,
+            });
+            let text = found.and_then(|to| self.text_of(to));
+            if let (Some(text), Some(name)) = (text, self.places.get(slot)) {
+                let message = format!("`{}` holds `{text}`, which may hold a wildcard", name.text);
+                let help =
+                    || Some("SpiceDB refuses this; allow the wildcard in the relation itself".to_owned());
+                self.faults.report_with(Code::WildcardUserset, name.span, message, help);
             }
-            let mut todo = vec![&info.rule];
-            while let Some(rule) = todo.pop() {
-                match rule {
-                    Rule::Arrow { relation, .. } if is_wild(*relation) => {
-                        found.push((slot, Code::ArrowWildcard, *relation));
-                    }
-                    Rule::Union(rules) | Rule::Intersection(rules) => todo.extend(rules),
-                    Rule::Exclusion(rule, subtrahend) => todo.extend([&**rule, subtrahend]),
-                    Rule::Conditional(rule, _) => todo.push(rule),
-                    _ => {}
-                }
-            }
-        }
-        for (slot, code, wild) in found {
-            let (Some(name), Some(text)) = (self.places.get(slot), self.text_of(wild)) else { continue };
-            let (message, help) = if code == Code::ArrowWildcard {
-                (
-                    format!(
-                        "`{}` has an arrow that starts at `{text}`, which may hold a wildcard",
-                        name.text
-                    ),
-                    "an arrow walks from object to object, and a wildcard is none",
-                )
-            } else {
-                (
-                    format!("`{}` holds `{text}`, which may hold a wildcard", name.text),
-                    "allow the wildcard in this relation itself",
-                )
-            };
-            self.faults.report_with(code, name.span, message, || Some(help.to_owned()));
         }
     }
 

@@ -52,6 +52,59 @@ impl Json {
     }
 }
 
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
+        Self { value, span: Span::default() }
+    }
+}
+
+impl Json {
+    /// As text, on many lines. Recursion is bounded by what makes values.
+    pub(crate) fn pretty(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, 0);
+        text.push('\n');
+        text
+    }
+
+    fn write(&self, text: &mut String, depth: usize) {
+        let line = |text: &mut String, depth: usize| {
+            text.push('\n');
+            text.push_str(&"  ".repeat(depth));
+        };
+        match &self.value {
+            Value::Null | Value::Plain => text.push_str("null"),
+            Value::Text(value) => text.push_str(&quoted(value)),
+            Value::List(items) if items.is_empty() => text.push_str("[]"),
+            Value::List(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    text.push(if at == 0 { '[' } else { ',' });
+                    line(text, depth + 1);
+                    item.write(text, depth + 1);
+                }
+                line(text, depth);
+                text.push(']');
+            }
+            Value::Object(entries) if entries.is_empty() => text.push_str("{}"),
+            Value::Object(entries) => {
+                for (at, (key, value)) in entries.iter().enumerate() {
+                    text.push(if at == 0 { '{' } else { ',' });
+                    line(text, depth + 1);
+                    text.push_str(&quoted(key.text().unwrap_or("")));
+                    text.push_str(": ");
+                    value.write(text, depth + 1);
+                }
+                line(text, depth);
+                text.push('}');
+            }
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned())
+}
+
 /// Reads one value; nothing when the text is no JSON, which is reported.
 pub(crate) fn parse(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> Option<Json> {
     let mut reader = Reader { source, text, at: 0 };

@@ -5,6 +5,8 @@ mod lex;
 mod model;
 mod modfile;
 mod parse;
+mod print;
+mod write;
 
 use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, SchemaError, Span};

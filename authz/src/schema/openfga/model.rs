@@ -20,8 +20,8 @@ pub(crate) fn read(text: &str, faults: &mut Diagnostics<'_>) -> Model {
     reader.model(json.get(&["authorization_model", "authorizationModel"]).unwrap_or(&json))
 }
 
-/// Rewrites in rewrites: one level of JSON more than parentheses have.
-const MAX_DEPTH: usize = 2 * MAX_NESTING;
+/// Rewrites in rewrites: as many as the DSL has parentheses for.
+const MAX_DEPTH: usize = MAX_NESTING;
 
 struct Reader<'f, 'a> {
     faults: &'f mut Diagnostics<'a>,
