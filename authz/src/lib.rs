@@ -63,7 +63,7 @@ pub use graph::{
 pub use object::Object;
 pub use read::Filter;
 pub use relationship::{Change, Relationship};
-pub use schema::{Diagnostic, Schema, SchemaError, Source};
+pub use schema::{ConversionError, Diagnostic, Schema, SchemaError, Source, format_native};
 pub use subject::{AsSubject, Subject};
 
 /// A relationship whose shape is verified by the compiler.

@@ -8,7 +8,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 
 use crate::error::ParseError;
-use crate::name::{Fault, WILDCARD, check_id, check_name};
+use crate::name::{Fault, WILDCARD, check_any_name, check_id};
 
 /// A part of the text form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ pub(crate) fn terms(text: &str) -> Result<(&str, TermsText), Misfit> {
         } else if found.condition.is_none() && found.expires_at.is_none() {
             let name_ends = inside.find([':', ']']).unwrap_or(inside.len());
             let (name, after) = inside.split_at_checked(name_ends).unwrap_or((inside, ""));
-            in_part(Part::Condition, start, check_name(name))?;
+            in_part(Part::Condition, start, check_any_name(name))?;
             found.condition = Some(name.to_owned());
             match after.strip_prefix(':') {
                 Some(json) => {
@@ -169,18 +169,18 @@ pub(crate) fn condition_fault((_, fault): (usize, Fault)) -> Misfit {
 }
 
 pub(crate) fn object_fault(object_type: &str, id: &str) -> Result<(), Misfit> {
-    in_part(Part::ObjectType, 0, check_name(object_type))?;
+    in_part(Part::ObjectType, 0, check_any_name(object_type))?;
     in_part(Part::ObjectId, object_type.len() + 1, check_id(id))
 }
 
 pub(crate) fn subject_fault(subject_type: &str, id: &str, relation: Option<&str>) -> Result<(), Misfit> {
-    in_part(Part::SubjectType, 0, check_name(subject_type))?;
+    in_part(Part::SubjectType, 0, check_any_name(subject_type))?;
     let id_starts = subject_type.len() + 1;
     if id != WILDCARD || relation.is_some() {
         in_part(Part::SubjectId, id_starts, check_id(id))?;
     }
     match relation {
-        Some(relation) => in_part(Part::SubjectRelation, id_starts + id.len() + 1, check_name(relation)),
+        Some(relation) => in_part(Part::SubjectRelation, id_starts + id.len() + 1, check_any_name(relation)),
         None => Ok(()),
     }
 }
@@ -192,7 +192,7 @@ pub(crate) fn relationship_fault(
 ) -> Result<(), Misfit> {
     object_fault(object_type, object_id)?;
     let relation_starts = object_type.len() + object_id.len() + 2;
-    in_part(Part::Relation, relation_starts, check_name(relation))?;
+    in_part(Part::Relation, relation_starts, check_any_name(relation))?;
     subject_fault(subject_type, subject_id, subject_relation)
         .map_err(|misfit| misfit.shifted(relation_starts + relation.len() + 1))
 }

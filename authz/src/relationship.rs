@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use serde_json::{Map, Value};
 
 use crate::error::ParseError;
-use crate::name::check_name;
+use crate::name::check_any_name;
 use crate::object::Object;
 use crate::parse;
 use crate::subject::Subject;
@@ -162,7 +162,7 @@ impl Relationship {
             (subject.subject_type(), subject.id(), subject.relation()),
         )
         .map_err(|fault| fault.within(self))?;
-        match self.condition().map(check_name) {
+        match self.condition().map(check_any_name) {
             Some(Err(fault)) => Err(parse::condition_fault(fault).within(self)),
             _ => Ok(()),
         }

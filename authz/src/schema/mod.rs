@@ -3,10 +3,19 @@
 //! Text is cut into tokens, read to a tree, resolved to numbers, proven to have an answer
 //! (stratified) and compiled to flat programs. What comes out is immutable.
 
+mod code;
+mod convert;
 mod diagnostic;
+mod expression;
+mod format;
 mod lex;
+mod load;
+mod openfga;
 mod parse;
+mod partial;
+mod print;
 pub(crate) mod program;
+mod reach;
 mod resolve;
 pub(crate) mod rule;
 mod stratify;
@@ -16,9 +25,12 @@ use std::fmt;
 
 use rustc_hash::FxHashMap;
 
+pub use convert::ConversionError;
 pub use diagnostic::{Diagnostic, SchemaError};
+pub use format::format_native;
 pub(crate) use program::{Group, Op, Program};
 pub(crate) use rule::{AllowedSubject, ConditionInfo, Deprecation, Dialect, Rule, SlotKind};
+use syntax::Origin;
 
 use crate::condition::Condition;
 use crate::name::nearest;
@@ -67,6 +79,9 @@ pub struct Schema {
     /// In the order of the text.
     pub(crate) conditions: Vec<ConditionInfo>,
     pub(crate) dialect: Dialect,
+    /// OpenFGA: schema 1.2.
+    modular: bool,
+    warnings: Vec<Diagnostic>,
     pub(crate) program: Program,
 }
 
@@ -74,6 +89,8 @@ pub struct Schema {
 pub(crate) struct TypeInfo {
     pub(crate) name: Box<str>,
     pub(crate) doc: Box<str>,
+    pub(crate) deprecated: Option<Deprecation>,
+    pub(crate) origin: Origin,
     pub(crate) slot_ids: FxHashMap<Box<str>, u32>,
     /// In the order of the text.
     pub(crate) slots: Vec<u32>,
@@ -86,6 +103,9 @@ pub(crate) struct SlotInfo {
     pub(crate) type_id: u32,
     pub(crate) kind: SlotKind,
     pub(crate) deprecated: Option<Deprecation>,
+    pub(crate) origin: Origin,
+    /// The types of subject that a permission announces to hold.
+    pub(crate) announced: Option<Vec<u32>>,
     pub(crate) rule: Rule,
     /// What may be stored, in the order of the text: one form of subject may stand here several times, with and
     /// without a condition. Empty for a permission.
@@ -139,7 +159,88 @@ impl Schema {
     ///
     /// [`SchemaError`] with every fault of all parts; two parts that define one type are a fault.
     pub fn compose(sources: &[Source<'_>]) -> Result<Self, SchemaError> {
-        resolve::compile(sources)
+        load::native(sources)
+    }
+
+    /// Compiles a native schema from one text and what it imports, directly or in turn.
+    ///
+    /// `import "parts/people.zed"` asks `read` for the path from the folder of the importing source, without `.`
+    /// and `..`; a path that leaves the folder of the root is not asked for. Nothing else is read.
+    ///
+    /// # How is a schema of several files read?
+    ///
+    /// ```
+    /// use formwork_authz::{Schema, Source};
+    ///
+    /// let root = Source { name: "root.zed", text: "use import\nimport \"people.zed\"\ndefinition rfi { relation assignee: user }" };
+    /// let schema = Schema::parse_with_imports(root, |path| {
+    ///     (path == "people.zed").then(|| "definition user {}".to_owned())
+    /// })?;
+    /// assert_eq!(schema.object_types().count(), 2);
+    /// # Ok::<(), formwork_authz::SchemaError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault of all sources; an import that `read` does not know is one.
+    pub fn parse_with_imports(
+        root: Source<'_>,
+        read: impl FnMut(&str) -> Option<String>,
+    ) -> Result<Self, SchemaError> {
+        load::with_imports(root, read)
+    }
+
+    /// Compiles an OpenFGA model from its DSL, schema 1.1 or 1.2.
+    ///
+    /// # How is an OpenFGA model read?
+    ///
+    /// ```
+    /// use formwork_authz::Schema;
+    ///
+    /// let schema = Schema::parse_openfga("
+    /// model
+    ///   schema 1.1
+    /// type user
+    /// type document
+    ///   relations
+    ///     define owner: [user]
+    ///     define viewer: [user, user:*] or owner
+    /// ")?;
+    /// assert_eq!(schema.subject_types("document", "viewer"), ["user", "user:*"]);
+    /// # Ok::<(), formwork_authz::SchemaError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault of the text.
+    pub fn parse_openfga(text: &str) -> Result<Self, SchemaError> {
+        openfga::parse(text)
+    }
+
+    /// Compiles an OpenFGA model from its JSON, as their API takes and gives it.
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault, at its place in the JSON.
+    pub fn parse_openfga_json(text: &str) -> Result<Self, SchemaError> {
+        openfga::parse_json(text)
+    }
+
+    /// Compiles an OpenFGA model from modules, of schema 1.2.
+    ///
+    /// One of the sources may be named `fga.mod` or end in `/fga.mod`: then it says which of the others belong to
+    /// the model, and in which order. Without it all do.
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault of all modules.
+    pub fn compose_openfga(modules: &[Source<'_>]) -> Result<Self, SchemaError> {
+        openfga::compose(modules)
+    }
+
+    /// What is odd about the schema, although it can be used.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
     }
 
     /// The types, in the order of the text.

@@ -3,8 +3,11 @@
 //! The parsers and the resolver make it, the printers write it out again, and the program is made from
 //! it. Nothing is simplified here, so that what was written can be printed as it was written.
 
+use std::fmt;
+
 use crate::schema::SubjectKind;
 use crate::schema::diagnostic::Span;
+use crate::schema::syntax::Origin;
 
 /// The meaning of a relation or permission.
 ///
@@ -72,6 +75,7 @@ pub(crate) struct Deprecation {
 pub(crate) struct ConditionInfo {
     pub(crate) name: Box<str>,
     pub(crate) doc: Box<str>,
+    pub(crate) origin: Origin,
     /// In the order of the text.
     pub(crate) parameters: Vec<(Box<str>, ParameterType)>,
     /// CEL, trimmed.
@@ -96,6 +100,42 @@ pub(crate) enum ParameterType {
     List(Box<ParameterType>),
     /// Keys are strings.
     Map(Box<ParameterType>),
+}
+
+impl ParameterType {
+    /// The types without a type inside, by name.
+    pub(crate) const SIMPLE: [(&str, Self); 10] = [
+        ("any", Self::Any),
+        ("bool", Self::Bool),
+        ("string", Self::String),
+        ("int", Self::Int),
+        ("uint", Self::Uint),
+        ("double", Self::Double),
+        ("bytes", Self::Bytes),
+        ("duration", Self::Duration),
+        ("timestamp", Self::Timestamp),
+        ("ipaddress", Self::IpAddress),
+    ];
+
+    /// The name without what stands in angle brackets, and the type that stands there.
+    pub(crate) fn parts(&self) -> (&'static str, Option<&Self>) {
+        match self {
+            Self::List(of) => ("list", Some(of)),
+            Self::Map(of) => ("map", Some(of)),
+            simple => {
+                (Self::SIMPLE.iter().find(|(_, kind)| kind == simple).map_or("any", |(name, _)| name), None)
+            }
+        }
+    }
+}
+
+impl fmt::Display for ParameterType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parts() {
+            (name, None) => f.write_str(name),
+            (name, Some(of)) => write!(f, "{name}<{of}>"),
+        }
+    }
 }
 
 /// The language that a schema was written in.
