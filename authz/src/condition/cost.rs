@@ -8,16 +8,24 @@ use std::collections::HashSet;
 
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::Value;
+use cel::objects::Key;
 
 /// A pattern is compiled each time that it is used.
 const PATTERN: u64 = 500;
 
 /// Weights of the variables.
-pub(super) struct Sizes<'a>(Vec<(&'a str, u64)>);
+pub(super) struct Sizes<'a>(Vec<(&'a str, Size)>);
+
+/// The weight of a value, and of the heaviest thing in it.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    whole: u64,
+    item: u64,
+}
 
 impl<'a> Sizes<'a> {
     pub(super) fn new(values: impl Iterator<Item = (&'a str, &'a Value)>) -> Self {
-        Self(values.map(|(name, value)| (name, weight(value))).collect())
+        Self(values.map(|(name, value)| (name, Size { whole: weight(value), item: heaviest(value) })).collect())
     }
 }
 
@@ -27,55 +35,83 @@ fn weight(value: &Value) -> u64 {
         Value::String(text) => 1 + text.len() as u64,
         Value::Bytes(bytes) => 1 + bytes.len() as u64,
         Value::List(items) => 1 + items.iter().map(weight).sum::<u64>(),
-        Value::Map(map) => 1 + map.map.values().map(|value| 8 + weight(value)).sum::<u64>(),
+        Value::Map(map) => 1 + map.map.iter().map(|(key, value)| key_weight(key) + weight(value)).sum::<u64>(),
         _ => 1,
     }
 }
 
+fn key_weight(key: &Key) -> u64 {
+    match key {
+        Key::String(text) => 1 + text.len() as u64,
+        _ => 1,
+    }
+}
+
+fn heaviest(value: &Value) -> u64 {
+    match value {
+        Value::List(items) => items.iter().map(weight).max().unwrap_or(1),
+        Value::Map(map) => map.map.iter().map(|(key, value)| key_weight(key).max(weight(value))).max().unwrap_or(1),
+        _ => weight(value),
+    }
+}
+
 pub(super) fn estimate(expression: &IdedExpr, sizes: &Sizes<'_>) -> u64 {
-    let mut names: Vec<(&str, u64)> = sizes.0.clone();
+    let mut names: Vec<(&str, Size)> = sizes.0.clone();
     bound(expression, &mut names).cost
 }
 
 #[derive(Clone, Copy, Default)]
 struct Bound {
     cost: u64,
-    size: u64,
+    size: Size,
 }
 
 impl Bound {
+    fn of(whole: u64) -> Self {
+        Self { cost: 1, size: Size { whole, item: whole } }
+    }
+
     fn and(self, other: Self) -> Self {
-        Self { cost: self.cost.saturating_add(other.cost), size: self.size.saturating_add(other.size) }
+        let whole = self.size.whole.saturating_add(other.size.whole);
+        let item = self.size.item.max(other.size.item);
+        Self { cost: self.cost.saturating_add(other.cost), size: Size { whole, item } }
     }
 }
 
 /// Recursion is bounded: CEL's parser bounds the depth of expressions.
-fn bound<'e>(expression: &'e IdedExpr, names: &mut Vec<(&'e str, u64)>) -> Bound
-{
+fn bound<'e>(expression: &'e IdedExpr, names: &mut Vec<(&'e str, Size)>) -> Bound {
     let mut sum = |parts: &mut dyn Iterator<Item = &'e IdedExpr>| {
-        parts.fold(Bound { cost: 1, size: 1 }, |sum, part| sum.and(bound(part, names)))
+        parts.fold(Bound::of(1), |sum, part| sum.and(bound(part, names)))
     };
     match &expression.expr {
         Expr::Unspecified => Bound::default(),
-        Expr::Literal(LiteralValue::String(text)) => Bound { cost: 1, size: 1 + text.inner().len() as u64 },
-        Expr::Literal(LiteralValue::Bytes(bytes)) => Bound { cost: 1, size: 1 + bytes.inner().len() as u64 },
-        Expr::Literal(_) => Bound { cost: 1, size: 1 },
+        Expr::Literal(LiteralValue::String(text)) => Bound::of(1 + text.inner().len() as u64),
+        Expr::Literal(LiteralValue::Bytes(bytes)) => Bound::of(1 + bytes.inner().len() as u64),
+        Expr::Literal(_) => Bound::of(1),
         Expr::Ident(name) => {
-            let size = names.iter().rev().find(|(known, _)| known == name).map_or(1, |(_, size)| *size);
-            Bound { cost: 1, size }
+            let known = names.iter().rev().find(|(known, _)| known == name);
+            Bound { cost: 1, size: known.map_or(Size { whole: 1, item: 1 }, |(_, size)| *size) }
         }
-        Expr::Select(select) => sum(&mut std::iter::once(&*select.operand)),
-        Expr::List(list) => sum(&mut list.elements.iter()),
-        Expr::Map(map) => sum(&mut map.entries.iter().flat_map(|entry| parts_of(&entry.expr))),
-        Expr::Struct(made) => sum(&mut made.entries.iter().flat_map(|entry| parts_of(&entry.expr))),
+        Expr::Select(select) => opened(sum(&mut std::iter::once(&*select.operand))),
+        Expr::List(list) => {
+            let parts = sum(&mut list.elements.iter());
+            Bound { size: Size { item: parts.size.whole, ..parts.size }, ..parts }
+        }
+        Expr::Map(map) => opened(sum(&mut map.entries.iter().flat_map(|entry| parts_of(&entry.expr)))),
+        Expr::Struct(made) => opened(sum(&mut made.entries.iter().flat_map(|entry| parts_of(&entry.expr)))),
         Expr::Call(call) => {
             let parts = sum(&mut call.args.iter().chain(call.target.as_deref()));
             // Whatever is called may look at all of what it is given.
-            let own = parts.size.saturating_add(if call.func_name == "matches" { PATTERN } else { 0 });
-            Bound { cost: parts.cost.saturating_add(own), size: parts.size }
+            let own = parts.size.whole.saturating_add(if call.func_name == "matches" { PATTERN } else { 0 });
+            opened(Bound { cost: parts.cost.saturating_add(own), size: parts.size })
         }
         Expr::Comprehension(comprehension) => repeated(comprehension, names),
     }
+}
+
+/// What came out may be one item, and the next one an item of that.
+fn opened(bound: Bound) -> Bound {
+    Bound { size: Size { item: bound.size.whole, ..bound.size }, ..bound }
 }
 
 fn parts_of(entry: &EntryExpr) -> impl Iterator<Item = &IdedExpr> {
@@ -86,22 +122,24 @@ fn parts_of(entry: &EntryExpr) -> impl Iterator<Item = &IdedExpr> {
     key.into_iter().chain([value])
 }
 
-fn repeated<'e>(comprehension: &'e ComprehensionExpr, names: &mut Vec<(&'e str, u64)>) -> Bound {
+fn repeated<'e>(comprehension: &'e ComprehensionExpr, names: &mut Vec<(&'e str, Size)>) -> Bound {
     let range = bound(&comprehension.iter_range, names);
     let init = bound(&comprehension.accu_init, names);
     let known = names.len();
-    // One item can be nearly all of the range; and what is collected is not looked at while collecting.
-    names.push((&comprehension.iter_var, range.size));
-    names.extend(comprehension.iter_var2.as_deref().map(|name| (name, range.size)));
-    names.push((&comprehension.accu_var, 0));
+    // No more is known of an item than its weight, which is that of what is in it as well.
+    let item = Size { whole: range.size.item, item: range.size.item };
+    names.push((&comprehension.iter_var, item));
+    names.extend(comprehension.iter_var2.as_deref().map(|name| (name, item)));
+    // What is collected is not looked at while collecting.
+    names.push((&comprehension.accu_var, Size::default()));
     let step = bound(&comprehension.loop_step, names).and(bound(&comprehension.loop_cond, names));
-    let collected = init.size.saturating_add(range.size.saturating_mul(step.size));
+    let collected = init.size.whole.saturating_add(range.size.whole.saturating_mul(step.size.whole));
     if let Some(accu) = names.last_mut() {
-        accu.1 = collected;
+        accu.1 = Size { whole: collected, item: step.size.whole };
     }
     let result = bound(&comprehension.result, names);
     names.truncate(known);
-    let steps = range.size.saturating_mul(step.cost);
+    let steps = range.size.whole.saturating_mul(step.cost);
     let cost = [range.cost, init.cost, result.cost].into_iter().fold(steps, u64::saturating_add);
     Bound { cost, size: result.size }
 }

@@ -408,7 +408,7 @@ mod tests {
             };
             let mut model = Model::new();
             let mut table = Table::new(lanes);
-            for round in 0..3_000 {
+            for round in 0..1_500 {
                 let (object, lane) = (random(70), random(lanes));
                 let many = if round % 200 == 0 { 900 } else { 1 };
                 for _ in 0..many {

@@ -12,4 +12,5 @@ mod agreement;
 mod engine;
 mod language;
 mod naive;
+mod random;
 mod store;
