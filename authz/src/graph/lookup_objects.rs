@@ -126,7 +126,9 @@ impl Search<'_> {
         if found.plain {
             return Ok(all_yes(self.candidates(group)?));
         }
-        if let Some(sets) = Sets::of(schema, found) {
+        // A userset is in itself, which no set says.
+        let itself = found.covers.contains(&self.target.slot);
+        if let Some(sets) = Sets::of(schema, found).filter(|_| !itself) {
             return self.by_sets(sets).map(all_yes);
         }
         let mut held = Vec::new();

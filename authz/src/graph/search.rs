@@ -257,9 +257,9 @@ impl<'g> Search<'g> {
                 for walk in walks {
                     for next in record.list(walk.lane).iter() {
                         let counts = if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
-                        exists = exists.max(counts);
                         if counts != Value::No {
                             let holds = walk.target.map_or(Value::No, |target| ask(self, next, target));
+                            exists = exists.max(counts.min(holds));
                             all = all.min(counts.not().max(holds));
                         }
                         if all == Value::No || self.spent {

@@ -319,7 +319,7 @@ impl<'g> Search<'g> {
         }
     }
 
-    /// `.all()`: there is an object, and the target holds on every one that counts.
+    /// `.all()`: the target holds on every object that counts, and one of them does count.
     fn all(&mut self, solve: &mut Solve, pending: u32, (at, level): (usize, Value), walks: &[AllWalk]) -> bool {
         let Some(object) = solve.ops.get(pending as usize).map(|op| op.object) else { return false };
         let Some(type_id) = walks.first().map(|walk| self.graph.schema.program.layout.edge(walk.edge).object_type)
@@ -339,9 +339,25 @@ impl<'g> Search<'g> {
                 }
             }
         }
+        // Where one counts for sure, what is required of it is enough.
         exists >= level
             && dead.not() >= level
             && self.require(solve, pending, at, level, |at| required.get(at).copied())
+            && (exists == Value::Yes || self.any(solve, pending, level, &required))
+    }
+
+    /// Whether one of the required groups holds as far; otherwise waits for all of them.
+    fn any(&mut self, solve: &mut Solve, pending: u32, level: Value, required: &[(u32, u32, Value)]) -> bool {
+        let mut open = Vec::new();
+        for &(object, group, _) in required.iter().filter(|(.., counts)| *counts >= level) {
+            let asked = self.ask(solve, object, group);
+            if asked.value >= level {
+                return true;
+            }
+            open.extend(asked.open);
+        }
+        open.into_iter().for_each(|open| solve.wait(open, Waiter::Op(pending)));
+        false
     }
 
     fn ask(&mut self, solve: &mut Solve, object: u32, group: u32) -> Asked {

@@ -318,7 +318,10 @@ impl<'a> Round<'a> {
                 each.max().unwrap_or(NO)
             }
             Tree::All(over) => {
-                let exists = over.iter().map(|(fact, _)| self.world.counts(fact)).max().unwrap_or(NO);
+                let each = over.iter().map(|(fact, expansion)| {
+                    self.world.counts(fact).min(expansion.as_ref().map_or(NO, of))
+                });
+                let exists = each.max().unwrap_or(NO);
                 let all = over.iter().map(|(fact, expansion)| {
                     expansion.as_ref().map_or(NO, of).max(YES - self.world.counts(fact))
                 });

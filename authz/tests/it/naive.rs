@@ -232,7 +232,8 @@ fn satisfies(stored: &Stored, subject: &str, object: &str, expr: &Expr, held: &H
         }
         Expr::All(relation, target) => {
             let parents = stored.subjects(object, relation);
-            let exists = parents.iter().map(|(_, counts)| *counts).max().unwrap_or(NO);
+            let exists = parents.iter().map(|(parent, counts)| look(held, parent, target).min(*counts));
+            let exists = exists.max().unwrap_or(NO);
             // One that does not count is as if it were not there.
             let all = parents.iter().map(|(parent, counts)| look(held, parent, target).max(YES - counts));
             all.fold(exists, Holds::min)
