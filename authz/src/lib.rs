@@ -58,7 +58,8 @@ pub use error::{
 };
 pub use grant::Grant;
 pub use graph::{
-    Attempt, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page, PermissionId, SubjectId, Tree,
+    Attempt, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page, PermissionId, SubjectId,
+    Tree,
 };
 pub use object::Object;
 pub use read::Filter;

@@ -114,9 +114,11 @@ pub(crate) fn terms(text: &str) -> Result<(&str, TermsText), Misfit> {
         let misfit = |part, at, problem| Err(Misfit { part, at, problem });
         let Some(inside) = rest.strip_prefix('[') else { return misfit(part, at, Problem::Missing('[')) };
         let start = at + 1;
-        let read = if let Some(time) = inside.strip_prefix(EXPIRATION).filter(|_| found.expires_at.is_none()) {
+        let read = if let Some(time) = inside.strip_prefix(EXPIRATION).filter(|_| found.expires_at.is_none())
+        {
             part = Part::Expiration;
-            let (time, _) = split(time, ']', part).map_err(|misfit| misfit.shifted(start + EXPIRATION.len()))?;
+            let (time, _) =
+                split(time, ']', part).map_err(|misfit| misfit.shifted(start + EXPIRATION.len()))?;
             match DateTime::parse_from_rfc3339(time) {
                 Ok(parsed) => found.expires_at = Some(parsed.with_timezone(&Utc)),
                 Err(_) => {

@@ -90,7 +90,8 @@ fn relationship(row: &PgRow) -> Result<Relationship, sqlx::Error> {
         Some(relation) => Subject::userset(text("subject_ns")?, text("subject_id")?, relation),
         None => Subject::new(text("subject_ns")?, text("subject_id")?),
     };
-    let plain = Relationship::new(Object::new(text("namespace")?, text("object_id")?), text("relation")?, subject);
+    let plain =
+        Relationship::new(Object::new(text("namespace")?, text("object_id")?), text("relation")?, subject);
     // What Postgres gives back is JSON in another order and spacing.
     let context = match row.try_get::<Option<&str>, _>("context")? {
         Some(json) => serde_json::from_str(json).ok().map(|map: serde_json::Value| map.to_string()),

@@ -94,7 +94,8 @@ async fn catch_up(
                null as condition, null as context, null as expires_at
         union all
         (select null, null, op, xid is not distinct from pg_current_xact_id_if_assigned(),
-                namespace, object_id, relation, subject_ns, subject_id, subject_rel
+                namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+                condition, context::text, (extract(epoch from expires_at) * 1000000)::bigint
            from platform.permission_changes
           where tenant_id = $1
             and xid >= pg_snapshot_xmin($2::text::pg_snapshot)

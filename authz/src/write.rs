@@ -181,7 +181,9 @@ impl Schema {
     fn verify(&self, relationship: &Relationship) -> Result<(), WriteError> {
         self.verify_place(relationship)?;
         let row = Row::from(relationship);
-        if let Some(reason) = row.place(self).filter(|&place| !row.fits(self, place)).map(|_| self.unfit(relationship)) {
+        if let Some(reason) =
+            row.place(self).filter(|&place| !row.fits(self, place)).map(|_| self.unfit(relationship))
+        {
             return Err(WriteError::Misplaced(Misplaced::new(relationship, reason)));
         }
         match row.guard(self).map(|guard| guard.bound) {

@@ -6,8 +6,8 @@
 
 use std::collections::HashSet;
 
-use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::Value;
+use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::objects::Key;
 
 /// A pattern is compiled each time that it is used.
@@ -25,7 +25,11 @@ struct Size {
 
 impl<'a> Sizes<'a> {
     pub(super) fn new(values: impl Iterator<Item = (&'a str, &'a Value)>) -> Self {
-        Self(values.map(|(name, value)| (name, Size { whole: weight(value), item: heaviest(value) })).collect())
+        Self(
+            values
+                .map(|(name, value)| (name, Size { whole: weight(value), item: heaviest(value) }))
+                .collect(),
+        )
     }
 }
 
@@ -35,7 +39,9 @@ fn weight(value: &Value) -> u64 {
         Value::String(text) => 1 + text.len() as u64,
         Value::Bytes(bytes) => 1 + bytes.len() as u64,
         Value::List(items) => 1 + items.iter().map(weight).sum::<u64>(),
-        Value::Map(map) => 1 + map.map.iter().map(|(key, value)| key_weight(key) + weight(value)).sum::<u64>(),
+        Value::Map(map) => {
+            1 + map.map.iter().map(|(key, value)| key_weight(key) + weight(value)).sum::<u64>()
+        }
         _ => 1,
     }
 }
@@ -50,7 +56,9 @@ fn key_weight(key: &Key) -> u64 {
 fn heaviest(value: &Value) -> u64 {
     match value {
         Value::List(items) => items.iter().map(weight).max().unwrap_or(1),
-        Value::Map(map) => map.map.iter().map(|(key, value)| key_weight(key).max(weight(value))).max().unwrap_or(1),
+        Value::Map(map) => {
+            map.map.iter().map(|(key, value)| key_weight(key).max(weight(value))).max().unwrap_or(1)
+        }
         _ => weight(value),
     }
 }
@@ -155,7 +163,8 @@ fn collect<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>, free: &mut Ha
     match &expression.expr {
         Expr::Unspecified | Expr::Literal(_) => {}
         Expr::Ident(name) => {
-            let known = name.starts_with('@') || bound.contains(&name.as_str()) || TYPES.contains(&name.as_str());
+            let known =
+                name.starts_with('@') || bound.contains(&name.as_str()) || TYPES.contains(&name.as_str());
             if !known {
                 free.insert(name);
             }
@@ -163,10 +172,16 @@ fn collect<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>, free: &mut Ha
         Expr::Select(select) => collect(&select.operand, bound, free),
         Expr::List(list) => list.elements.iter().for_each(|part| collect(part, bound, free)),
         Expr::Map(map) => {
-            map.entries.iter().flat_map(|entry| parts_of(&entry.expr)).for_each(|part| collect(part, bound, free));
+            map.entries
+                .iter()
+                .flat_map(|entry| parts_of(&entry.expr))
+                .for_each(|part| collect(part, bound, free));
         }
         Expr::Struct(made) => {
-            made.entries.iter().flat_map(|entry| parts_of(&entry.expr)).for_each(|part| collect(part, bound, free));
+            made.entries
+                .iter()
+                .flat_map(|entry| parts_of(&entry.expr))
+                .for_each(|part| collect(part, bound, free));
         }
         Expr::Call(call) => {
             call.args.iter().chain(call.target.as_deref()).for_each(|part| collect(part, bound, free));
@@ -188,6 +203,18 @@ fn collect<'e>(expression: &'e IdedExpr, bound: &mut Vec<&'e str>, free: &mut Ha
 
 /// Names of CEL's types, which may stand as values.
 const TYPES: [&str; 14] = [
-    "bool", "int", "uint", "double", "string", "bytes", "list", "map", "type", "null_type", "duration", "timestamp",
-    "google", "dyn",
+    "bool",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bytes",
+    "list",
+    "map",
+    "type",
+    "null_type",
+    "duration",
+    "timestamp",
+    "google",
+    "dyn",
 ];

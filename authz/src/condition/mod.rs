@@ -89,7 +89,9 @@ impl Condition {
         let env = functions::environment();
         let program = env.compile(&info.expression).map_err(|error| error.to_string())?;
         let names = cost::free_names(program.expression());
-        if let Some(unknown) = names.iter().find(|name| !info.parameters.iter().any(|(known, _)| &**known == **name)) {
+        if let Some(unknown) =
+            names.iter().find(|name| !info.parameters.iter().any(|(known, _)| &**known == **name))
+        {
             return Err(format!("`{unknown}` is not a parameter of the condition"));
         }
         let used = info.parameters.iter().map(|(name, _)| names.contains(&&**name)).collect();
@@ -111,8 +113,13 @@ impl Condition {
     ///
     /// A name that is not declared, or a value of another type.
     pub(crate) fn bind(&self, stored: &Map<String, Json>) -> Result<Bound, ConditionError> {
-        if let Some(unknown) = stored.keys().find(|name| !self.parameters.iter().any(|(known, _)| **known == ***name)) {
-            return Err(ConditionError::new(&self.name, format!("`{}` is not one of its parameters", unknown.escape_debug())));
+        if let Some(unknown) =
+            stored.keys().find(|name| !self.parameters.iter().any(|(known, _)| **known == ***name))
+        {
+            return Err(ConditionError::new(
+                &self.name,
+                format!("`{}` is not one of its parameters", unknown.escape_debug()),
+            ));
         }
         self.bound(|name| stored.get(name)).map_err(|fault| self.fault(fault))
     }
@@ -148,8 +155,9 @@ impl Condition {
             });
         }
         let counts = |at: usize| self.strict || self.used.get(at) == Some(&true);
-        let missing: Vec<usize> =
-            (0..values.len()).filter(|&at| counts(at) && values.get(at).is_some_and(Option::is_none)).collect();
+        let missing: Vec<usize> = (0..values.len())
+            .filter(|&at| counts(at) && values.get(at).is_some_and(Option::is_none))
+            .collect();
         if self.strict && !missing.is_empty() {
             return Outcome::Missing(missing);
         }

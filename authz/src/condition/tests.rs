@@ -57,13 +57,18 @@ fn parameters_of_every_type_are_read() {
         (Map(Box::new(Int)), "x.a == 1 && x['b'] == 2", r#"{"x": {"a": 1, "b": 2}}"#),
         (Map(Box::new(Any)), "x.isSubtreeOf({'a': {'b': 1.0, 'c': 2.0}})", r#"{"x": {"a": {"b": 1}}}"#),
     ] {
-        assert_eq!(outcome(&[("x", of.clone())], expression, "{}", json), Outcome::Holds, "{of:?} {expression}");
+        assert_eq!(
+            outcome(&[("x", of.clone())], expression, "{}", json),
+            Outcome::Holds,
+            "{of:?} {expression}"
+        );
     }
 }
 
 #[test]
 fn a_value_of_another_type_is_an_error() {
-    let Outcome::Fault(error) = outcome(&[("x", ParameterType::Int)], "x > 1", "{}", r#"{"x": "many"}"#) else {
+    let Outcome::Fault(error) = outcome(&[("x", ParameterType::Int)], "x > 1", "{}", r#"{"x": "many"}"#)
+    else {
         panic!("it is not of the type");
     };
     assert_eq!(error.to_string(), "condition `test`: parameter `x` must be an integer of 64 bits");

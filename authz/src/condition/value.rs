@@ -45,9 +45,13 @@ fn convert(parameter: &ParameterType, json: &Json, depth: usize) -> Result<Value
         }
         .map(Value::Bool)
         .ok_or("a truth value"),
-        ParameterType::String => text().map(|text| Value::String(Arc::new(text.to_owned()))).ok_or("a string"),
+        ParameterType::String => {
+            text().map(|text| Value::String(Arc::new(text.to_owned()))).ok_or("a string")
+        }
         ParameterType::Int => int(json).map(Value::Int).ok_or("an integer of 64 bits"),
-        ParameterType::Uint => uint(json).map(Value::UInt).ok_or("an integer of 64 bits that is not negative"),
+        ParameterType::Uint => {
+            uint(json).map(Value::UInt).ok_or("an integer of 64 bits that is not negative")
+        }
         ParameterType::Double => {
             json.as_f64().or_else(|| text()?.parse().ok()).map(Value::Float).ok_or("a number")
         }
@@ -65,7 +69,8 @@ fn convert(parameter: &ParameterType, json: &Json, depth: usize) -> Result<Value
         ParameterType::IpAddress => text().and_then(address).ok_or("an ip address"),
         ParameterType::List(of) => match json {
             Json::Array(items) => {
-                let items: Result<Vec<Value>, _> = items.iter().map(|item| convert(of, item, depth + 1)).collect();
+                let items: Result<Vec<Value>, _> =
+                    items.iter().map(|item| convert(of, item, depth + 1)).collect();
                 Ok(Value::List(Arc::new(items?)))
             }
             _ => Err("a list"),
@@ -101,7 +106,9 @@ fn int(json: &Json) -> Option<i64> {
         Json::String(text) => text.parse().ok(),
         _ => json.as_i64().or_else(|| {
             // Above 2^53 a double is no exact integer any more.
-            let float = json.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0)?;
+            let float = json
+                .as_f64()
+                .filter(|float| float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0)?;
             Some(float as i64)
         }),
     }

@@ -128,7 +128,8 @@ impl Graph {
             if !self.knows(subject, permission, object) {
                 return Err(CheckError::ForeignId);
             }
-            let question = Question { target: subject.target, group: permission.group, object: object.number };
+            let question =
+                Question { target: subject.target, group: permission.group, object: object.number };
             if search.check(question)?.is_allowed() {
                 kept.push(object);
             }
@@ -159,5 +160,4 @@ impl Graph {
         }
         Ok(answers)
     }
-
 }

@@ -77,7 +77,13 @@ impl State {
                 subjects.extend(record.list(probe.lane).iter().map(|subject| (probe.type_id, subject)));
             }
             for walk in &group.walks {
-                todo.extend(record.list(walk.lane).iter().map(|next| (walk.target, next)).filter(|&node| below.insert(node)));
+                todo.extend(
+                    record
+                        .list(walk.lane)
+                        .iter()
+                        .map(|next| (walk.target, next))
+                        .filter(|&node| below.insert(node)),
+                );
             }
         }
         let mut subjects: Vec<(u32, u32)> = subjects.into_iter().collect();

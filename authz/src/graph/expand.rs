@@ -102,7 +102,11 @@ impl Expand<'_> {
         self.nodes += 1;
         let open = depth < MAX_DEPTH && self.nodes <= MAX_NODES && self.seen.insert((slot, object));
         let tree = info.filter(|_| open).map(|info| self.tree(slot, &info.rule, object, depth + 1));
-        Expansion { object: named, permission: info.map_or(String::new(), |info| info.name.to_string()), tree }
+        Expansion {
+            object: named,
+            permission: info.map_or(String::new(), |info| info.name.to_string()),
+            tree,
+        }
     }
 
     /// Recursion is bounded: by the depth of rules, and by [`MAX_DEPTH`] between them.
@@ -141,7 +145,11 @@ impl Expand<'_> {
         for &edge in edges {
             for guarded in [false, true] {
                 let list = graph.state.list(&graph.schema, edge, object, guarded);
-                all.extend(list.iter().filter_map(|subject| Some((edge, subject, graph.relationship(edge, object, subject)?))));
+                all.extend(
+                    list.iter().filter_map(|subject| {
+                        Some((edge, subject, graph.relationship(edge, object, subject)?))
+                    }),
+                );
             }
         }
         all

@@ -11,8 +11,8 @@ use crate::graph::search::Search;
 use crate::graph::solve::{Reason, Solve, key, unkey};
 use crate::object::Object;
 use crate::relationship::Relationship;
-use crate::schema::program::{Op, ProbeKind};
 use crate::schema::SubjectKind;
+use crate::schema::program::{Op, ProbeKind};
 use crate::subject::Subject;
 
 /// An answer and what it rests on.
@@ -93,7 +93,11 @@ impl Graph {
         }
         let explanation = self.explain(context, subject, permission, object)?;
         // The clock went on between the two.
-        if explanation.decision.is_allowed() { Ok(Ok(explanation.relationships)) } else { Ok(Err(explanation.decision)) }
+        if explanation.decision.is_allowed() {
+            Ok(Ok(explanation.relationships))
+        } else {
+            Ok(Err(explanation.decision))
+        }
     }
 }
 
@@ -133,7 +137,12 @@ impl Search<'_> {
                     Op::When { group, .. } => todo.push(key(*group, pending.object)),
                     Op::All(walks) => {
                         for walk in walks {
-                            let list = self.graph.state.list(&self.graph.schema, walk.edge, pending.object, walk.guarded);
+                            let list = self.graph.state.list(
+                                &self.graph.schema,
+                                walk.edge,
+                                pending.object,
+                                walk.guarded,
+                            );
                             for next in list.iter() {
                                 proof.push(self.graph.relationship(walk.edge, pending.object, next)?);
                                 todo.extend(walk.target.map(|target| key(target, next)));

@@ -14,8 +14,8 @@ use crate::graph::search::Search;
 use crate::graph::solve::{key, unkey};
 use crate::graph::{Graph, table::Record};
 use crate::object::Object;
-use crate::schema::program::{Group, NO_LANE, Op, ProbeKind, Up};
 use crate::schema::Schema;
+use crate::schema::program::{Group, NO_LANE, Op, ProbeKind, Up};
 use crate::subject::Subject;
 
 /// Nodes on the way up.
@@ -78,7 +78,8 @@ impl Graph {
         let name = |(number, value): (u32, Value)| Some((self.state.name(type_id, number)?, value));
         let mut found: Vec<(&str, Value)> = found.into_iter().filter_map(name).collect();
         // A subject holds what is its own, even when nothing is stored about it.
-        if target.object == ABSENT_SUBJECT && !subject.is_wildcard() && subject.subject_type() == object_type {
+        if target.object == ABSENT_SUBJECT && !subject.is_wildcard() && subject.subject_type() == object_type
+        {
             let question = self.question(subject, permission, subject.object())?;
             let mut search = Search::new(self, question.target, context);
             let value = search.decide(question.object, question.group);
@@ -154,7 +155,8 @@ impl Search<'_> {
     /// The objects on which the subject may hold the group; sorted.
     fn candidates(&mut self, root: u32) -> Result<Vec<u32>, CheckError> {
         let relevant = Relevant::below(&self.graph.schema, root);
-        let mut climb = Climb { root, found: Vec::new(), seen: FxHashSet::default(), todo: Vec::new(), relevant };
+        let mut climb =
+            Climb { root, found: Vec::new(), seen: FxHashSet::default(), todo: Vec::new(), relevant };
         let members = self.members();
         for at in 0..climb.relevant.groups.len() {
             let Some(&group) = climb.relevant.groups.get(at) else { break };
@@ -206,7 +208,9 @@ impl Search<'_> {
                 Up::Same { group } if climb.relevant.has(group) => climb.add(group, object),
                 Up::Over { edge, group } if climb.relevant.has(group) => {
                     // All of those are there from the beginning.
-                    if members.is_some() && graph.schema.group(group).is_some_and(|group| group.flat != NO_LANE) {
+                    if members.is_some()
+                        && graph.schema.group(group).is_some_and(|group| group.flat != NO_LANE)
+                    {
                         continue;
                     }
                     for guarded in [false, true] {
@@ -234,7 +238,8 @@ trait AsSets<'s>: Sized {
 
 impl<'s> AsSets<'s> for Sets<'s> {
     fn of(schema: &'s Schema, group: &'s Group) -> Option<Self> {
-        let alone = group.probes.is_empty() && group.guarded.is_empty() && group.walks.is_empty() && !group.itself;
+        let alone =
+            group.probes.is_empty() && group.guarded.is_empty() && group.walks.is_empty() && !group.itself;
         let (true, [op]) = (alone, &*group.ops) else { return None };
         let Some(Op::Both { require, except, .. }) = schema.op(*op) else { return None };
         let [require] = **require else { return None };
@@ -279,8 +284,12 @@ impl Relevant {
             for op in group.ops.iter().filter_map(|&op| schema.op(op)) {
                 match op {
                     // Whoever holds all holds the first.
-                    Op::Both { require, .. } => require.first().into_iter().for_each(|&group| relevant.add(group)),
-                    Op::All(walks) => walks.iter().filter_map(|walk| walk.target).for_each(|to| relevant.add(to)),
+                    Op::Both { require, .. } => {
+                        require.first().into_iter().for_each(|&group| relevant.add(group))
+                    }
+                    Op::All(walks) => {
+                        walks.iter().filter_map(|walk| walk.target).for_each(|to| relevant.add(to))
+                    }
                     Op::When { group, .. } => relevant.add(*group),
                 }
             }

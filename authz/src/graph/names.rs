@@ -141,7 +141,8 @@ impl Names {
         let last = self.pieces.len().checked_sub(1).filter(|_| number as usize % PIECE != 0);
         match last.and_then(|last| self.pieces.get_mut(last)) {
             Some(piece) => {
-                let mut names: Vec<&str> = (0..number as usize % PIECE).filter_map(|at| piece.name(at)).collect();
+                let mut names: Vec<&str> =
+                    (0..number as usize % PIECE).filter_map(|at| piece.name(at)).collect();
                 names.push(name);
                 *piece = Piece::of(&names);
             }

@@ -127,7 +127,8 @@ impl<'g> Search<'g> {
     pub(super) fn members(&mut self) -> Option<Record<'g>> {
         if self.members.is_none() {
             let target = self.target;
-            let record = (target.plain != NONE).then(|| self.graph.state.members_record(target.plain, target.object));
+            let record =
+                (target.plain != NONE).then(|| self.graph.state.members_record(target.plain, target.object));
             self.members = Some(record.filter(|record| !record.list(0).contains(TOO_MANY)));
         }
         self.members.flatten()
@@ -137,7 +138,8 @@ impl<'g> Search<'g> {
     #[inline]
     pub(super) fn is_itself(&self, object: u32, group: &Group) -> bool {
         object == self.target.object
-            && (group.covers.contains(&self.target.slot) || (group.itself && self.target.plain == group.type_id))
+            && (group.covers.contains(&self.target.slot)
+                || (group.itself && self.target.plain == group.type_id))
     }
 
     #[inline]
@@ -256,7 +258,8 @@ impl<'g> Search<'g> {
                 let (mut exists, mut all) = (Value::No, Value::Yes);
                 for walk in walks {
                     for next in record.list(walk.lane).iter() {
-                        let counts = if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
+                        let counts =
+                            if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
                         if counts != Value::No {
                             let holds = walk.target.map_or(Value::No, |target| ask(self, next, target));
                             exists = exists.max(counts.min(holds));

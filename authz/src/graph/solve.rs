@@ -276,8 +276,9 @@ impl<'g> Search<'g> {
             }
             let holds = match op {
                 Op::Both { require, except, .. } => {
-                    self.require(solve, pending, at, level, |at| Some((object, *require.get(at)?, Value::Yes)))
-                        && except.iter().all(|&group| self.is_excluded(object, group).not() >= level)
+                    self.require(solve, pending, at, level, |at| {
+                        Some((object, *require.get(at)?, Value::Yes))
+                    }) && except.iter().all(|&group| self.is_excluded(object, group).not() >= level)
                 }
                 Op::When { group, condition } => {
                     let only = (object, *group, Value::Yes);
@@ -320,9 +321,16 @@ impl<'g> Search<'g> {
     }
 
     /// `.all()`: the target holds on every object that counts, and one of them does count.
-    fn all(&mut self, solve: &mut Solve, pending: u32, (at, level): (usize, Value), walks: &[AllWalk]) -> bool {
+    fn all(
+        &mut self,
+        solve: &mut Solve,
+        pending: u32,
+        (at, level): (usize, Value),
+        walks: &[AllWalk],
+    ) -> bool {
         let Some(object) = solve.ops.get(pending as usize).map(|op| op.object) else { return false };
-        let Some(type_id) = walks.first().map(|walk| self.graph.schema.program.layout.edge(walk.edge).object_type)
+        let Some(type_id) =
+            walks.first().map(|walk| self.graph.schema.program.layout.edge(walk.edge).object_type)
         else {
             return false;
         };

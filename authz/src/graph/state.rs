@@ -87,12 +87,22 @@ impl State {
         if known.is_some() || !present {
             return known;
         }
-        Arc::make_mut(&mut self.names).get_mut(type_id as usize)?.add(of_name, |name| hash.hash(type_id, name), name)
+        Arc::make_mut(&mut self.names).get_mut(type_id as usize)?.add(
+            of_name,
+            |name| hash.hash(type_id, name),
+            name,
+        )
     }
 
     /// Puts a row in, in place of the same relationship with other terms, or takes it out. `None` when
     /// the schema has no place for it.
-    pub(super) fn set(&mut self, schema: &Schema, row: Row<'_>, present: bool, touched: &mut Vec<Touched>) -> Option<()> {
+    pub(super) fn set(
+        &mut self,
+        schema: &Schema,
+        row: Row<'_>,
+        present: bool,
+        touched: &mut Vec<Touched>,
+    ) -> Option<()> {
         let place = row.place(schema)?;
         // A row that does not fit still takes the place of the one that is replaced.
         let fits = row.fits(schema, place);
@@ -126,7 +136,13 @@ impl State {
     }
 
     /// Sets both directions of one lane; says whether the relationship was there before.
-    fn set_lane(&mut self, schema: &Schema, (edge, object, subject): GuardKey, guarded: bool, present: bool) -> bool {
+    fn set_lane(
+        &mut self,
+        schema: &Schema,
+        (edge, object, subject): GuardKey,
+        guarded: bool,
+        present: bool,
+    ) -> bool {
         let lanes = schema.program.layout.edge(edge);
         let (lane, back) = (lanes.lane(guarded), lanes.back(guarded));
         if lane == NO_LANE {
@@ -148,7 +164,8 @@ impl State {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let tables = |tables: &[Table]| tables.iter().map(|table| table.bytes() + size_of::<Table>()).sum::<usize>();
+        let tables =
+            |tables: &[Table]| tables.iter().map(|table| table.bytes() + size_of::<Table>()).sum::<usize>();
         let guards: usize = self.guards.iter().map(|(_, guard)| guard.bytes()).sum();
         self.names_bytes()
             + tables(&self.forward)

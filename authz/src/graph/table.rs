@@ -211,12 +211,16 @@ impl Table {
         let bitmap = table.bitmap();
         let mut chunks: Vec<Chunk> = Vec::new();
         for of_chunk in entries.chunk_by(|a, b| a.0 >> CHUNK_BITS == b.0 >> CHUNK_BITS) {
-            let Some(number) = of_chunk.first().map(|entry| (entry.0 >> CHUNK_BITS) as usize) else { continue };
+            let Some(number) = of_chunk.first().map(|entry| (entry.0 >> CHUNK_BITS) as usize) else {
+                continue;
+            };
             chunks.resize(number, Chunk::default());
             let mut records: Vec<Vec<u32>> = Vec::new();
             let mut long = Vec::new();
             for of_object in of_chunk.chunk_by(|a, b| a.0 == b.0) {
-                let Some(at) = of_object.first().map(|entry| entry.0 as usize & (CHUNK - 1)) else { continue };
+                let Some(at) = of_object.first().map(|entry| entry.0 as usize & (CHUNK - 1)) else {
+                    continue;
+                };
                 let lists: Vec<(u32, Vec<u32>)> = of_object
                     .chunk_by(|a, b| a.1 == b.1)
                     .map(|list| (list.first().map_or(0, |entry| entry.1), list.iter().map(|e| e.2).collect()))
@@ -292,11 +296,8 @@ impl Chunk {
             records.extend((0..count).map(|other| self.record(other, bitmap).words.to_vec()));
         } else {
             for other in 0..count {
-                let lists: Vec<(u32, List<'_>)> = if other == at {
-                    Vec::new()
-                } else {
-                    self.record(other, bitmap).lists().collect()
-                };
+                let lists: Vec<(u32, List<'_>)> =
+                    if other == at { Vec::new() } else { self.record(other, bitmap).lists().collect() };
                 records.push(recode(bitmap, &lists, &mut long));
             }
         }
@@ -388,8 +389,7 @@ mod tests {
         for object in 0..100 {
             let record = table.record(object);
             for lane in 0..lanes {
-                let expected: Vec<u32> =
-                    model.get(&(object, lane)).into_iter().flatten().copied().collect();
+                let expected: Vec<u32> = model.get(&(object, lane)).into_iter().flatten().copied().collect();
                 assert_eq!(record.list(lane).iter().collect::<Vec<_>>(), expected, "{object} {lane}");
                 assert_eq!(record.list(lane).len(), expected.len());
             }

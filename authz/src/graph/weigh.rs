@@ -75,7 +75,9 @@ impl Search<'_> {
         match outcome {
             Outcome::Holds => return Value::Yes,
             Outcome::Fails => return Value::No,
-            Outcome::Missing(places) => self.notes.missing.extend(places.into_iter().map(|at| (condition, at))),
+            Outcome::Missing(places) => {
+                self.notes.missing.extend(places.into_iter().map(|at| (condition, at)))
+            }
             Outcome::Fault(fault) => {
                 self.notes.fault.get_or_insert(fault);
             }

@@ -337,7 +337,9 @@ impl Schema {
         let Some(info) = self.edge(edge) else { return false };
         let allowed = self.slot(info.slot).map_or(&[][..], |slot| &slot.allowed);
         allowed.iter().any(|allowed| {
-            allowed.subject == info.subject && allowed.condition == condition && allowed.expiration == expiration
+            allowed.subject == info.subject
+                && allowed.condition == condition
+                && allowed.expiration == expiration
         })
     }
 

@@ -35,7 +35,8 @@ fn holds(decision: &Decision) -> Holds {
 impl<'a> Round<'a> {
     fn new(model: &'a Model, facts: &'a Facts, graph: &'a Graph, world: World) -> Self {
         let context = Context::from(world.values.clone()).at(world.now);
-        let objects = TYPES.iter().flat_map(|name| IDS.iter().map(move |id| format!("{name}:{id}"))).collect();
+        let objects =
+            TYPES.iter().flat_map(|name| IDS.iter().map(move |id| format!("{name}:{id}"))).collect();
         Self { model, facts, graph, world, context, objects, asked: 0 }
     }
 
@@ -70,13 +71,13 @@ impl<'a> Round<'a> {
         let parsed: Subject = subject.parse().unwrap();
         for (object_type, items) in &self.model.types {
             for item in items {
-                let objects: Vec<Object> = IDS.iter().map(|id| Object::new(object_type.clone(), id)).collect();
+                let objects: Vec<Object> =
+                    IDS.iter().map(|id| Object::new(object_type.clone(), id)).collect();
                 let expected: Vec<Holds> = objects
                     .iter()
                     .map(|object| held.get(&(object.to_string(), item.name.clone())).copied().unwrap_or(NO))
                     .collect();
-                let many =
-                    self.graph.check_many_in(&self.context, &parsed, &item.name, &objects).unwrap();
+                let many = self.graph.check_many_in(&self.context, &parsed, &item.name, &objects).unwrap();
                 for ((object, &expected), many) in objects.iter().zip(&expected).zip(&many) {
                     let question = format!("{object}#{}@{subject}", item.name);
                     self.check(&parsed, item, object, expected, &question)?;
@@ -88,7 +89,15 @@ impl<'a> Round<'a> {
         for object in ["t0:a", "t1:b"].map(|text| text.parse::<Object>().unwrap()) {
             for (name, decision) in self.graph.permissions(&self.context, &parsed, &object).unwrap() {
                 let expected = held.get(&(object.to_string(), name.to_owned())).copied().unwrap_or(NO);
-                prop_assert_eq!(holds(&decision), expected, "{}#{}@{}{}", object, name, subject, self.shown());
+                prop_assert_eq!(
+                    holds(&decision),
+                    expected,
+                    "{}#{}@{}{}",
+                    object,
+                    name,
+                    subject,
+                    self.shown()
+                );
             }
         }
         Ok(())
@@ -135,7 +144,11 @@ impl<'a> Round<'a> {
         proof: Vec<Relationship>,
         question: &str,
     ) -> Result<(), TestCaseError> {
-        prop_assert!(proof.iter().all(|fact| self.facts.values().any(|stored| stored == fact)), "{:?}", proof);
+        prop_assert!(
+            proof.iter().all(|fact| self.facts.values().any(|stored| stored == fact)),
+            "{:?}",
+            proof
+        );
         if item.layer > 1 {
             return Ok(());
         }
@@ -192,7 +205,12 @@ impl<'a> Round<'a> {
             let items = self.model.types.iter().filter(|(name, _)| name == parsed.object_type());
             for item in items.flat_map(|(_, items)| items) {
                 let found = self.graph.lookup_subjects(
-                    &self.context, &parsed, &item.name, ("user", None), None, usize::MAX,
+                    &self.context,
+                    &parsed,
+                    &item.name,
+                    ("user", None),
+                    None,
+                    usize::MAX,
                 );
                 let found = found.unwrap();
                 let named = |subject: &str| {
@@ -202,10 +220,15 @@ impl<'a> Round<'a> {
                 };
                 let everyone = named("user:*");
                 for subject in ["user:a", "user:b", "user:c", "user:new", "user:*"] {
-                    let expected = all[subject].get(&(object.clone(), item.name.clone())).copied().unwrap_or(NO);
+                    let expected =
+                        all[subject].get(&(object.clone(), item.name.clone())).copied().unwrap_or(NO);
                     let listed = match (named(subject), everyone) {
                         (Some((value, _)), _) => value,
-                        (None, Some((_, found))) if found.except.iter().any(|one| one.to_string() == subject) => NO,
+                        (None, Some((_, found)))
+                            if found.except.iter().any(|one| one.to_string() == subject) =>
+                        {
+                            NO
+                        }
                         (None, Some((value, _))) => value,
                         (None, None) => NO,
                     };
@@ -233,15 +256,26 @@ impl<'a> Round<'a> {
                 let items = self.model.types.iter().filter(|(name, _)| name == parsed.object_type());
                 for item in items.flat_map(|(_, items)| items) {
                     let found = self.graph.lookup_subjects(
-                        &self.context, &parsed, &item.name, (userset_type, Some(name)), None, usize::MAX,
+                        &self.context,
+                        &parsed,
+                        &item.name,
+                        (userset_type, Some(name)),
+                        None,
+                        usize::MAX,
                     );
                     let found = found.unwrap();
                     let listed = |found: Vec<formwork_authz::FoundSubject>| -> Vec<Subject> {
                         found.into_iter().map(|found| found.subject).collect()
                     };
                     let wanted = |value: Holds| -> Vec<Subject> {
-                        let holds = |held: &Held| held.get(&(object.clone(), item.name.clone())).copied() == Some(value);
-                        helds.iter().filter(|(_, held)| holds(held)).map(|(subject, _)| subject.clone()).collect()
+                        let holds = |held: &Held| {
+                            held.get(&(object.clone(), item.name.clone())).copied() == Some(value)
+                        };
+                        helds
+                            .iter()
+                            .filter(|(_, held)| holds(held))
+                            .map(|(subject, _)| subject.clone())
+                            .collect()
                     };
                     let shown = || format!("{object}#{}@{userset_type}#{name}{}", item.name, self.shown());
                     prop_assert_eq!(listed(found.items), wanted(YES), "usersets: {}", shown());
@@ -266,7 +300,14 @@ impl<'a> Round<'a> {
                     let key = (object.to_string(), item.name.clone());
                     let expected = all[subject].get(&key).copied().unwrap_or(NO);
                     let value = found.get(&key).copied().unwrap_or(NO);
-                    prop_assert_eq!(value, expected, "tree of {:?} for {}{}", expansion, subject, self.shown());
+                    prop_assert_eq!(
+                        value,
+                        expected,
+                        "tree of {:?} for {}{}",
+                        expansion,
+                        subject,
+                        self.shown()
+                    );
                 }
             }
         }
@@ -302,7 +343,8 @@ impl<'a> Round<'a> {
                 let each = relationships.iter().map(|fact| {
                     let named = fact.subject();
                     let hit = named.to_string() == subject
-                        || (named.is_wildcard() && subject.starts_with(&format!("{}:", named.subject_type())));
+                        || (named.is_wildcard()
+                            && subject.starts_with(&format!("{}:", named.subject_type())));
                     let userset = named.relation().map_or(NO, |relation| {
                         held.get(&(named.object().to_string(), relation.to_owned())).copied().unwrap_or(NO)
                     });
@@ -312,15 +354,15 @@ impl<'a> Round<'a> {
             }
             Tree::Computed(expansion) => of(expansion),
             Tree::Any(over) => {
-                let each = over.iter().map(|(fact, expansion)| {
-                    self.world.counts(fact).min(expansion.as_ref().map_or(NO, of))
-                });
+                let each = over
+                    .iter()
+                    .map(|(fact, expansion)| self.world.counts(fact).min(expansion.as_ref().map_or(NO, of)));
                 each.max().unwrap_or(NO)
             }
             Tree::All(over) => {
-                let each = over.iter().map(|(fact, expansion)| {
-                    self.world.counts(fact).min(expansion.as_ref().map_or(NO, of))
-                });
+                let each = over
+                    .iter()
+                    .map(|(fact, expansion)| self.world.counts(fact).min(expansion.as_ref().map_or(NO, of)));
                 let exists = each.max().unwrap_or(NO);
                 let all = over.iter().map(|(fact, expansion)| {
                     expansion.as_ref().map_or(NO, of).max(YES - self.world.counts(fact))
@@ -346,7 +388,9 @@ fn collect<'t>(expansion: &'t Expansion, open: &mut BTreeMap<(String, String), &
             Tree::Stored { usersets, .. } => usersets.iter().for_each(|userset| collect(userset, open)),
             Tree::Computed(expansion) => collect(expansion, open),
             Tree::Any(over) | Tree::All(over) => {
-                over.iter().filter_map(|(_, expansion)| expansion.as_ref()).for_each(|part| collect(part, open));
+                over.iter()
+                    .filter_map(|(_, expansion)| expansion.as_ref())
+                    .for_each(|part| collect(part, open));
             }
             Tree::Union(trees) | Tree::Intersection(trees) => todo.extend(trees),
             Tree::Exclusion(base, taken) => todo.extend([&**base, &**taken]),
@@ -369,8 +413,11 @@ fn compare(numbers: &[u16]) -> Result<(), TestCaseError> {
     let schema = Arc::new(parsed.map_err(|error| TestCaseError::fail(format!("{error}\n{model}")))?);
     let loaded: Vec<Relationship> = (0..choices.below(30)).map(|_| choices.fact(&model)).collect();
     // Of one relationship the last one counts that there is a place for.
-    let mut facts: Facts =
-        loaded.iter().filter(|fact| model.has_place_for(fact)).map(|fact| (identity(fact), fact.clone())).collect();
+    let mut facts: Facts = loaded
+        .iter()
+        .filter(|fact| model.has_place_for(fact))
+        .map(|fact| (identity(fact), fact.clone()))
+        .collect();
     let mut graph = Graph::load(Arc::clone(&schema), loaded);
     let mut round = Round::new(&model, &facts, &graph, choices.world());
     round.run()?;

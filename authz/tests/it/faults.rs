@@ -47,10 +47,8 @@ const CYCLE: &str = "
 #[test]
 fn cve_2025_46331_cycle_result_is_not_reused() {
     // While `doc:1#viewer` is being decided, `doc:1#editor` is "no" for that way only.
-    let graph = graph(
-        CYCLE,
-        &["doc:1#viewer@doc:1#editor", "doc:1#editor@doc:1#viewer", "doc:1#viewer@user:anna"],
-    );
+    let graph =
+        graph(CYCLE, &["doc:1#viewer@doc:1#editor", "doc:1#editor@doc:1#viewer", "doc:1#viewer@user:anna"]);
     let objects = [Object::new("doc", 1), Object::new("doc", 1)];
     let anna = Subject::new("user", "anna");
     for permission in ["editor", "viewer", "read"] {
@@ -149,7 +147,12 @@ fn cve_2026_55170_ids_differ_by_the_case_of_letters() {
 #[test]
 fn ghsa_9m7r_g8hg_x3vr_lookup_misses_nothing_whatever_the_page() {
     let facts: Vec<String> = (0..50)
-        .flat_map(|n| [format!("doc:{n:02}#viewer@user:anna"), format!("doc:{n:02}#editor@doc:{:02}#viewer", (n + 7) % 50)])
+        .flat_map(|n| {
+            [
+                format!("doc:{n:02}#viewer@user:anna"),
+                format!("doc:{n:02}#editor@doc:{:02}#viewer", (n + 7) % 50),
+            ]
+        })
         .collect();
     let graph = graph(CYCLE, &facts.iter().map(String::as_str).collect::<Vec<_>>());
     let whole = listed(&graph, "user:anna", "read", "doc");
@@ -158,8 +161,9 @@ fn ghsa_9m7r_g8hg_x3vr_lookup_misses_nothing_whatever_the_page() {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let anna = Subject::new("user", "anna");
-            let page =
-                graph.lookup_objects_in(&Context::new(), &anna, "read", "doc", after.as_ref(), limit).unwrap();
+            let page = graph
+                .lookup_objects_in(&Context::new(), &anna, "read", "doc", after.as_ref(), limit)
+                .unwrap();
             found.extend(page.items.iter().map(ToString::to_string));
             match page.next {
                 Some(next) => after = Some(next),
@@ -173,10 +177,7 @@ fn ghsa_9m7r_g8hg_x3vr_lookup_misses_nothing_whatever_the_page() {
 #[test]
 fn ghsa_4vrg_r928_h5vv_an_answer_on_one_way_is_no_hint_for_another() {
     // `read` through the excluded way must not be remembered as `read` itself.
-    let graph = graph(
-        HOURS,
-        &["doc:1#viewer@user:anna", "doc:1#banned@user:anna", "doc:2#viewer@user:anna"],
-    );
+    let graph = graph(HOURS, &["doc:1#viewer@user:anna", "doc:1#banned@user:anna", "doc:2#viewer@user:anna"]);
     let both = [Object::new("doc", 1), Object::new("doc", 2), Object::new("doc", 1)];
     let anna = Subject::new("user", "anna");
     let read = graph.check_many(&anna, "read", &both).unwrap();
@@ -227,8 +228,10 @@ fn a_true_sibling_wins_over_a_condition_that_fails() {
             relation owner: user
             permission read = viewer + owner
         }";
-    let graph =
-        graph(schema, &["doc:1#viewer@user:anna[broken]", "doc:1#owner@user:anna", "doc:2#viewer@user:anna[broken]"]);
+    let graph = graph(
+        schema,
+        &["doc:1#viewer@user:anna[broken]", "doc:1#owner@user:anna", "doc:2#viewer@user:anna[broken]"],
+    );
     let zero = Context::new().with("x", 0);
     assert_eq!(ask_in(&graph, &zero, "doc:1#read@user:anna"), Decision::Allowed);
     let anna = Subject::new("user", "anna");
@@ -268,7 +271,13 @@ fn all_of_no_parents_is_no_access() {
         }";
     let graph = graph(
         schema,
-        &["doc:2#team@team:a", "doc:3#team@team:a", "doc:3#team@team:b", "team:a#member@user:anna", "team:b#member@user:bob"],
+        &[
+            "doc:2#team@team:a",
+            "doc:3#team@team:a",
+            "doc:3#team@team:b",
+            "team:a#member@user:anna",
+            "team:b#member@user:bob",
+        ],
     );
     assert_eq!(ask(&graph, "doc:1#read@user:anna"), Decision::Denied);
     assert_eq!(ask(&graph, "doc:2#read@user:anna"), Decision::Allowed);
@@ -287,8 +296,10 @@ fn a_banned_reader_does_not_come_back_through_an_intersection() {
             permission open = reader - banned
             permission both = open & writer
         }";
-    let graph =
-        graph(schema, &["doc:1#reader@user:*", "doc:1#writer@user:*", "doc:1#banned@user:eve", "doc:1#writer@user:eve"]);
+    let graph = graph(
+        schema,
+        &["doc:1#reader@user:*", "doc:1#writer@user:*", "doc:1#banned@user:eve", "doc:1#writer@user:eve"],
+    );
     assert_eq!(ask(&graph, "doc:1#both@user:anna"), Decision::Allowed);
     assert_eq!(ask(&graph, "doc:1#both@user:eve"), Decision::Denied);
     let found = graph
@@ -309,7 +320,14 @@ type document
     define restricted: [user, document#viewer]
     define viewer: [user] but not restricted
 ";
-    let graph = openfga(model, &["document:1#viewer@user:jon", "document:1#restricted@document:1#viewer", "document:2#viewer@user:jon"]);
+    let graph = openfga(
+        model,
+        &[
+            "document:1#viewer@user:jon",
+            "document:1#restricted@document:1#viewer",
+            "document:2#viewer@user:jon",
+        ],
+    );
     assert_eq!(ask(&graph, "document:1#viewer@user:jon"), Decision::Denied);
     assert_eq!(ask(&graph, "document:1#restricted@user:jon"), Decision::Denied);
     assert_eq!(ask(&graph, "document:2#viewer@user:jon"), Decision::Allowed);
@@ -353,9 +371,13 @@ type folder
     define parent: [folder]
     define viewer: [user] but not viewer from parent
 ";
-    let mut facts: Vec<Relationship> =
-        (0..5_000).map(|n| Relationship::new(Object::new("folder", n), "parent", Subject::new("folder", n + 1))).collect();
-    facts.extend((0..5_000).map(|n| Relationship::new(Object::new("folder", n), "viewer", Subject::new("user", "anna"))));
+    let mut facts: Vec<Relationship> = (0..5_000)
+        .map(|n| Relationship::new(Object::new("folder", n), "parent", Subject::new("folder", n + 1)))
+        .collect();
+    facts.extend(
+        (0..5_000)
+            .map(|n| Relationship::new(Object::new("folder", n), "viewer", Subject::new("user", "anna"))),
+    );
     let graph = Graph::load(Arc::new(Schema::parse_openfga(model).unwrap()), facts);
     let error = graph.check(&Subject::new("user", "anna"), "viewer", &Object::new("folder", 0)).unwrap_err();
     assert!(matches!(error, CheckError::TooComplex(_)), "{error}");
@@ -365,11 +387,13 @@ type folder
 fn ids_of_another_graph_are_refused() {
     let (one, two) = (graph(CYCLE, &["doc:1#viewer@user:anna"]), graph(CYCLE, &["doc:1#viewer@user:eve"]));
     let subject = one.subject(&Subject::new("user", "anna")).unwrap();
-    let (permission, object) = (two.permission("doc", "read").unwrap(), two.object(&Object::new("doc", 1)).unwrap());
+    let (permission, object) =
+        (two.permission("doc", "read").unwrap(), two.object(&Object::new("doc", 1)).unwrap());
     let answer = two.check_ids(subject, permission, object, &Context::new());
     assert!(matches!(answer, Err(CheckError::ForeignId)), "{answer:?}");
     let later = one.apply(&[Change::Touch(rel!("doc:2#viewer@user:anna"))]);
-    let (permission, object) = (later.permission("doc", "read").unwrap(), later.object(&Object::new("doc", 2)).unwrap());
+    let (permission, object) =
+        (later.permission("doc", "read").unwrap(), later.object(&Object::new("doc", 2)).unwrap());
     assert_eq!(later.check_ids(subject, permission, object, &Context::new()).unwrap(), Decision::Allowed);
 }
 

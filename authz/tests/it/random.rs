@@ -40,7 +40,8 @@ impl Choices<'_> {
             .iter()
             .map(|name| {
                 let all = RELATIONS.iter().chain(&PERMISSIONS).copied();
-                let kept = all.filter(|(name, _)| matches!(*name, "parent" | "r0") || self.below(5) > 0).collect();
+                let kept =
+                    all.filter(|(name, _)| matches!(*name, "parent" | "r0") || self.below(5) > 0).collect();
                 ((*name).to_owned(), kept)
             })
             .collect();

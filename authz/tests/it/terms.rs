@@ -61,7 +61,8 @@ async fn conditions_and_expiries_are_stored_replaced_and_followed() {
     let mut tx = begin().await;
     assert_eq!(views(&reader, &mut tx, &noon).await, Decision::Allowed);
     assert!(views(&reader, &mut tx, &Context::new()).await.is_conditional());
-    let denied = reader.require(&mut tx, &Subject::new("user", "anna"), "view", plain.object()).await.unwrap_err();
+    let denied =
+        reader.require(&mut tx, &Subject::new("user", "anna"), "view", plain.object()).await.unwrap_err();
     assert!(denied.to_string().ends_with("without values for hour"), "{denied}");
 
     // Another context, then an expiry instead: one row all the time.

@@ -14,9 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use formwork_authz::{
-    Change, Context, Graph, ObjectId, PermissionId, Relationship, Schema, SubjectId, rel,
-};
+use formwork_authz::{Change, Context, Graph, ObjectId, PermissionId, Relationship, Schema, SubjectId, rel};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use workload::{KINDS, Question, SCHEMA, Workload, mixed};
@@ -59,7 +57,8 @@ fn load(workload: &Workload) -> Graph {
     let again = Region::new(MEMORY);
     let copy = Graph::load(Arc::clone(graph.schema()), workload.relationships());
     let stats = again.change();
-    let allocated = stats.bytes_allocated as i64 - stats.bytes_deallocated as i64 + stats.bytes_reallocated as i64;
+    let allocated =
+        stats.bytes_allocated as i64 - stats.bytes_deallocated as i64 + stats.bytes_reallocated as i64;
     println!(
         "  by the allocator: {:.1} with names (counted by the graph itself: {:.1})",
         allocated as f64 / count as f64,
@@ -145,8 +144,12 @@ fn random(workload: &Workload, graph: &Graph, context: &Context) -> Vec<Ids> {
     println!("\nrandom mix of {MIX}: {:.0} ns by ids, {:.0} ns from strings", each(by_ids), each(by_text));
     println!("allocations in {MIX} checks by ids: {allocations}");
     for kind in KINDS {
-        let those: Vec<Ids> =
-            resolved.iter().zip(&order).filter(|(_, n)| KINDS[**n % KINDS.len()] == kind).map(|(ids, _)| *ids).collect();
+        let those: Vec<Ids> = resolved
+            .iter()
+            .zip(&order)
+            .filter(|(_, n)| KINDS[**n % KINDS.len()] == kind)
+            .map(|(ids, _)| *ids)
+            .collect();
         let took = best(3, || {
             let start = Instant::now();
             for &(s, p, o) in &those {
@@ -181,7 +184,8 @@ fn lists(workload: &Workload, graph: &Graph, context: &Context) {
     });
     println!("a page of {} filtered to {}: {filtered:.1?}", page.len(), kept.len());
     let crowded = workload.crowded();
-    let who = || graph.lookup_subjects(context, &crowded, "viewer", ("user", None), None, usize::MAX).unwrap();
+    let who =
+        || graph.lookup_subjects(context, &crowded, "viewer", ("user", None), None, usize::MAX).unwrap();
     let count = who().items.len();
     let subjects = best(10, || {
         let start = Instant::now();

@@ -112,7 +112,9 @@ impl Workload {
     }
 
     pub(crate) fn relationships(&self) -> impl Iterator<Item = Relationship> + use<> {
-        let at = |object: Object, relation: &'static str, subject: Subject| Relationship::new(object, relation, subject);
+        let at = |object: Object, relation: &'static str, subject: Subject| {
+            Relationship::new(object, relation, subject)
+        };
         let this = *self;
         let organization = || Object::new("organization", "acme");
         let team = |n: usize| Object::new("team", format_args!("t{n}"));
@@ -123,7 +125,8 @@ impl Workload {
             let idle = Object::new("team", format_args!("idle{}", o % 8));
             at(idle, "member", Subject::new("user", format_args!("o{o}")))
         });
-        let admins = (0..10).map(move |a| at(organization(), "admin", Subject::new("user", format_args!("admin{a}"))));
+        let admins =
+            (0..10).map(move |a| at(organization(), "admin", Subject::new("user", format_args!("admin{a}"))));
         let nested =
             (0..this.teams).filter(|t| t % NESTED > 0).map(move |t| at(team(t - 1), "member", members(t)));
         let folders = (0..this.folders).flat_map(move |f| {
@@ -162,7 +165,14 @@ impl Workload {
             at(document(n * (this.documents / LISTED.min(this.documents))), "viewer", this.lister())
         });
         let crowd = (0..4_000.min(this.users)).map(move |u| at(this.crowded(), "viewer", user(u)));
-        people.chain(outsiders).chain(admins).chain(nested).chain(folders).chain(documents).chain(listed).chain(crowd)
+        people
+            .chain(outsiders)
+            .chain(admins)
+            .chain(nested)
+            .chain(folders)
+            .chain(documents)
+            .chain(listed)
+            .chain(crowd)
     }
 
     /// The n-th question of a kind.
@@ -198,7 +208,12 @@ impl Workload {
                 ask(user(self.viewer(d)), "view", d, false)
             }
             "wildcard" => ask(self.outsider(n), "view", of_block(3), true),
-            _ => ask(Subject::new("user", format_args!("admin{}", n % 10)), "view", of_block(place % 100), true),
+            _ => ask(
+                Subject::new("user", format_args!("admin{}", n % 10)),
+                "view",
+                of_block(place % 100),
+                true,
+            ),
         }
     }
 }

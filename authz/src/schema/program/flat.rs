@@ -22,11 +22,13 @@ impl Flat {
     pub(crate) fn new(groups: &[Group], edges: &[EdgeInfo]) -> Self {
         let mut fits: Vec<bool> = groups.iter().map(alone).collect();
         loop {
-            let kept = |group: &Group| {
-                group.walks.iter().all(|walk| fits.get(walk.target as usize) == Some(&true))
-            };
-            let next: Vec<bool> =
-                groups.iter().zip(&fits).map(|(group, &fits)| fits && kept(group) && by_usersets(group, edges)).collect();
+            let kept =
+                |group: &Group| group.walks.iter().all(|walk| fits.get(walk.target as usize) == Some(&true));
+            let next: Vec<bool> = groups
+                .iter()
+                .zip(&fits)
+                .map(|(group, &fits)| fits && kept(group) && by_usersets(group, edges))
+                .collect();
             if next == fits {
                 break;
             }

@@ -116,7 +116,9 @@ impl Lowering<'_> {
         for &edge in self.slots.get(relation as usize).into_iter().flat_map(|info| &info.edges) {
             let object_type = match self.edges.get(edge as usize).map(|info| info.subject) {
                 Some(SubjectKind::Object(id)) => id,
-                Some(SubjectKind::Userset(slot)) => self.slots.get(slot as usize).map_or(0, |info| info.type_id),
+                Some(SubjectKind::Userset(slot)) => {
+                    self.slots.get(slot as usize).map_or(0, |info| info.type_id)
+                }
                 _ => continue,
             };
             let target = targets.iter().find(|(id, _)| *id == object_type).map(|&(_, target)| target);

@@ -39,7 +39,11 @@ pub(crate) struct Program {
 
 impl Program {
     /// Compiles the conditions, or says where which one is wrong.
-    pub(crate) fn take_conditions(&mut self, infos: &[ConditionInfo], dialect: Dialect) -> Result<(), (Span, String)> {
+    pub(crate) fn take_conditions(
+        &mut self,
+        infos: &[ConditionInfo],
+        dialect: Dialect,
+    ) -> Result<(), (Span, String)> {
         for info in infos {
             self.conditions.push(Condition::compile(info, dialect).map_err(|message| (info.span, message))?);
         }
@@ -288,8 +292,7 @@ fn finish_groups(groups: &mut [Group], ops: &[Op], flat: &Flat) {
     }
     let ups = ups(groups, ops);
     let guarded = |group: &Group| !group.guarded.is_empty() || group.walks.iter().any(|walk| walk.guarded);
-    let mut mixed: Vec<bool> =
-        groups.iter().map(|group| !group.ops.is_empty() || guarded(group)).collect();
+    let mut mixed: Vec<bool> = groups.iter().map(|group| !group.ops.is_empty() || guarded(group)).collect();
     let mut todo: Vec<u32> =
         (0..groups.len() as u32).filter(|&g| mixed.get(g as usize) == Some(&true)).collect();
     while let Some(group) = todo.pop() {
