@@ -116,8 +116,10 @@ impl Builder {
             members: (0..types).map(|_| Table::new(schema.program.flat.len())).collect(),
             guards,
             tuples,
+            weight: 0,
         };
         state.flatten_all(schema);
+        state.weight = state.measured();
         state
     }
 }

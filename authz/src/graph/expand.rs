@@ -11,8 +11,8 @@ use crate::schema::{Rule, SubjectKind};
 
 /// Nodes of one tree.
 const MAX_NODES: usize = 200_000;
-/// Nodes below each other; deeper ones stay closed.
-const MAX_DEPTH: usize = 100;
+/// Rules below each other, operations counted too; deeper ones stay closed. Each costs stack.
+const MAX_DEPTH: usize = 300;
 
 /// A relation or permission of an object, and who holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Expand<'_> {
         }
     }
 
-    /// Recursion is bounded: by the depth of rules, and by [`MAX_DEPTH`] between them.
+    /// Recursion is bounded: by [`MAX_DEPTH`], and by the depth of one rule more.
     fn tree(&mut self, slot: u32, rule: &Rule, object: u32, depth: usize) -> Tree {
         match rule {
             Rule::Nil => Tree::Nobody,
@@ -123,18 +123,18 @@ impl Expand<'_> {
             Rule::Union(rules) => Tree::Union(self.trees(slot, rules, object, depth)),
             Rule::Intersection(rules) => Tree::Intersection(self.trees(slot, rules, object, depth)),
             Rule::Exclusion(base, taken) => {
-                let base = self.tree(slot, base, object, depth);
-                Tree::Exclusion(Box::new(base), Box::new(self.tree(slot, taken, object, depth)))
+                let base = self.tree(slot, base, object, depth + 1);
+                Tree::Exclusion(Box::new(base), Box::new(self.tree(slot, taken, object, depth + 1)))
             }
             Rule::Conditional(rule, condition) => {
                 let name = self.graph.schema.condition(*condition).map_or("", |condition| condition.name());
-                Tree::Conditional(Box::new(self.tree(slot, rule, object, depth)), name.to_owned())
+                Tree::Conditional(Box::new(self.tree(slot, rule, object, depth + 1)), name.to_owned())
             }
         }
     }
 
     fn trees(&mut self, slot: u32, rules: &[Rule], object: u32, depth: usize) -> Vec<Tree> {
-        rules.iter().map(|rule| self.tree(slot, rule, object, depth)).collect()
+        rules.iter().map(|rule| self.tree(slot, rule, object, depth + 1)).collect()
     }
 
     /// Every relationship of a relation, with the edge and the number of its subject.

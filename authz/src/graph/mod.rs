@@ -153,9 +153,10 @@ impl Graph {
         self.ignored
     }
 
-    /// Memory that the graph takes, in bytes; the schema apart.
+    /// Memory that the graph takes, in bytes; the schema apart. Measured when it was loaded, estimated
+    /// for what has been applied since.
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.state.bytes()
+        size_of::<Self>() + self.state.weight
     }
 
     /// The part of [`Graph::memory_bytes`] that the ids take.

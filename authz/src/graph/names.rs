@@ -138,7 +138,7 @@ impl Names {
         if number >= MAX_NUMBER {
             return None;
         }
-        let last = self.pieces.len().checked_sub(1).filter(|_| number as usize % PIECE != 0);
+        let last = self.pieces.len().checked_sub(1).filter(|_| !(number as usize).is_multiple_of(PIECE));
         match last.and_then(|last| self.pieces.get_mut(last)) {
             Some(piece) => {
                 let mut names: Vec<&str> =

@@ -28,7 +28,15 @@ pub(crate) struct State {
     pub(super) members: Arc<[Table]>,
     pub(super) guards: CowMap<GuardKey, Arc<Guard>>,
     pub(super) tuples: usize,
+    /// Bytes, measured when the state was built and estimated for each change since: measuring takes a
+    /// walk over every chunk.
+    pub(super) weight: usize,
 }
+
+/// What one relationship adds, both directions, when its chunks have room.
+const TUPLE_WEIGHT: usize = 24;
+/// What an id adds beside its text.
+const NAME_WEIGHT: usize = 24;
 
 /// Relationships of one edge whose counting for flat relations has changed.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +95,7 @@ impl State {
         if known.is_some() || !present {
             return known;
         }
+        self.weight += name.len() + NAME_WEIGHT;
         Arc::make_mut(&mut self.names).get_mut(type_id as usize)?.add(
             of_name,
             |name| hash.hash(type_id, name),
@@ -119,6 +128,7 @@ impl State {
             let was_guarded = self.set_lane(schema, key, true, stays && guard.is_some());
             match guard {
                 Some(guard) => {
+                    self.weight += guard.bytes();
                     self.guards.insert(key, Arc::new(guard));
                 }
                 None if was_guarded => {
@@ -127,6 +137,11 @@ impl State {
                 None => {}
             }
             self.tuples = self.tuples + usize::from(stays) - usize::from(was_plain || was_guarded);
+            match (stays, was_plain || was_guarded) {
+                (true, false) => self.weight += TUPLE_WEIGHT,
+                (false, true) => self.weight = self.weight.saturating_sub(TUPLE_WEIGHT),
+                _ => {}
+            }
             let is_plain = stays && !row.is_guarded();
             if was_plain != is_plain && !schema.program.flat.fed_by(place.edge).is_empty() {
                 touched.push(Touched { edge: place.edge, subject });
@@ -163,7 +178,8 @@ impl State {
         was
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// Walks over every chunk.
+    pub(super) fn measured(&self) -> usize {
         let tables =
             |tables: &[Table]| tables.iter().map(|table| table.bytes() + size_of::<Table>()).sum::<usize>();
         let guards: usize = self.guards.iter().map(|(_, guard)| guard.bytes()).sum();

@@ -56,7 +56,10 @@ async fn conditions_and_expiries_are_stored_replaced_and_followed() {
     writer.touch(&mut tx, &by_day).await.unwrap();
     assert_eq!(views(&writer, &mut tx, &noon).await, Decision::Allowed);
     assert_eq!(views(&writer, &mut tx, &night).await, Decision::Denied);
-    assert_eq!(writer.read(&mut tx, &Filter::of_object(plain.object())).await.unwrap(), [by_day.clone()]);
+    assert_eq!(
+        writer.read(&mut tx, &Filter::of_object(plain.object())).await.unwrap(),
+        std::slice::from_ref(&by_day)
+    );
     tx.commit().await.unwrap();
     let mut tx = begin().await;
     assert_eq!(views(&reader, &mut tx, &noon).await, Decision::Allowed);
@@ -73,7 +76,7 @@ async fn conditions_and_expiries_are_stored_replaced_and_followed() {
     let expiring = plain.clone().expiring_at(until);
     writer.touch_many(&mut tx, &[at_three.clone(), expiring.clone()]).await.unwrap();
     let stored: Vec<Relationship> = writer.read(&mut tx, &Filter::of_object(plain.object())).await.unwrap();
-    assert_eq!(stored, [expiring.clone()]);
+    assert_eq!(stored, std::slice::from_ref(&expiring));
     tx.commit().await.unwrap();
     let mut tx = begin().await;
     assert_eq!(views(&reader, &mut tx, &night).await, Decision::Allowed);

@@ -24,6 +24,7 @@ pub(crate) const SCHEMA: &str = "
     relation viewer: user | user:* | team#member
     relation banned: user
     permission view = owner + editor + viewer + parent->view - banned
+    permission edit = owner + editor - banned
   }";
 
 /// Levels of a tree of folders, and of teams in each other.
@@ -162,7 +163,7 @@ impl Workload {
             all
         });
         let listed = (0..LISTED.min(this.documents)).map(move |n| {
-            at(document(n * (this.documents / LISTED.min(this.documents))), "viewer", this.lister())
+            at(document(n * (this.documents / LISTED.min(this.documents))), "editor", this.lister())
         });
         let crowd = (0..4_000.min(this.users)).map(move |u| at(this.crowded(), "viewer", user(u)));
         people
