@@ -6,9 +6,11 @@ use std::sync::Arc;
 use formwork_tenancy::TenantTx;
 
 use crate::cache::Cache;
+use crate::context::{Clock, Context, SystemClock};
 use crate::decision::Decision;
 use crate::error::{CheckError, Denied, RequireError};
 use crate::grant::Grant;
+use crate::graph::Graph;
 use crate::object::Object;
 use crate::schema::Schema;
 use crate::subject::AsSubject;
@@ -57,6 +59,7 @@ pub struct Authz {
 pub(crate) struct Inner {
     pub(crate) schema: Arc<Schema>,
     pub(crate) cache: Cache,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Authz {
@@ -67,7 +70,15 @@ impl Authz {
 
     /// A handle whose graphs take at most so many bytes together; the least used are dropped.
     pub fn with_memory(schema: impl Into<Arc<Schema>>, bytes: u64) -> Self {
-        Self { inner: Arc::new(Inner { schema: schema.into(), cache: Cache::new(bytes) }) }
+        let clock = Arc::new(SystemClock);
+        Self { inner: Arc::new(Inner { schema: schema.into(), cache: Cache::new(bytes), clock }) }
+    }
+
+    /// A handle of its own, whose graphs compare expiries with this clock.
+    #[must_use]
+    pub fn with_clock(&self, bytes: u64, clock: Arc<dyn Clock>) -> Self {
+        let schema = Arc::clone(&self.inner.schema);
+        Self { inner: Arc::new(Inner { schema, cache: Cache::new(bytes), clock }) }
     }
 
     /// The schema.
@@ -91,7 +102,35 @@ impl Authz {
         permission: &str,
         object: &Object,
     ) -> Result<Decision, CheckError> {
-        view::of(self, tx).await?.check(&subject.as_subject(), permission, object)
+        self.check_in(tx, &Context::new(), subject, permission, object).await
+    }
+
+    /// As [`Authz::check`], with values for conditions, or as of a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authz::check`].
+    pub async fn check_in<S: AsSubject + ?Sized>(
+        &self,
+        tx: &mut TenantTx,
+        context: &Context,
+        subject: &S,
+        permission: &str,
+        object: &Object,
+    ) -> Result<Decision, CheckError> {
+        view::of(self, tx).await?.check_in(context, &subject.as_subject(), permission, object)
+    }
+
+    /// What the transaction sees as one snapshot, for every question that a [`Graph`] answers: lists in
+    /// pages, explanations, relationships that count for one question only.
+    ///
+    /// The snapshot does not change with the transaction's later writes.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckError::Storage`] when the relationships could not be read.
+    pub async fn graph(&self, tx: &mut TenantTx) -> Result<Arc<Graph>, CheckError> {
+        view::of(self, tx).await
     }
 
     /// As [`Authz::check`] for several objects; the answers are in the order of the objects.
@@ -122,11 +161,30 @@ impl Authz {
         permission: &str,
         object: &Object,
     ) -> Result<Grant, RequireError> {
+        self.require_in(tx, &Context::new(), subject, permission, object).await
+    }
+
+    /// As [`Authz::require`], with values for conditions, or as of a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authz::require`]; what depends on values that are not given is denied, and the denial names
+    /// them.
+    pub async fn require_in<S: AsSubject + ?Sized>(
+        &self,
+        tx: &mut TenantTx,
+        context: &Context,
+        subject: &S,
+        permission: &str,
+        object: &Object,
+    ) -> Result<Grant, RequireError> {
         let graph = view::of(self, tx).await?;
         let subject = subject.as_subject();
-        match graph.explain_allowed(&subject, permission, object)? {
-            Some(path) => Ok(Grant::new(subject.into_owned(), permission, object.clone(), path)),
-            None => Err(RequireError::Denied(Denied::new(subject.into_owned(), permission, object.clone()))),
+        let proof = graph.prove_allowed(context, &subject, permission, object)?;
+        let (subject, object) = (subject.into_owned(), object.clone());
+        match proof {
+            Ok(path) => Ok(Grant::new(subject, permission, object, path)),
+            Err(decision) => Err(RequireError::Denied(Denied::new(subject, permission, object, decision))),
         }
     }
 

@@ -1,9 +1,12 @@
 //! Errors, made for the reader who must act.
 
 use std::fmt;
+use std::sync::Arc;
 
 use formwork_tenancy::StorageError;
 
+use crate::condition::ConditionError;
+use crate::decision::Decision;
 use crate::name::MAX_NAME;
 use crate::object::Object;
 use crate::parse::{Part, Problem};
@@ -43,6 +46,7 @@ impl fmt::Display for ParseError {
         match self.problem {
             Problem::Missing(separator) => write!(f, "expected `{separator}` after the {part}")?,
             Problem::Faulty(fault) => write!(f, "the {part} {fault}")?,
+            Problem::Not(what) => write!(f, "the {part} is not {what}")?,
         }
         write!(f, ", at column {}", self.column())
     }
@@ -145,10 +149,45 @@ pub enum CheckError {
     /// The subject or the object cannot be one.
     #[error(transparent)]
     Malformed(#[from] ParseError),
+    /// A condition on which the answer depends could not be evaluated.
+    #[error(transparent)]
+    Condition(#[from] ConditionError),
+    /// The answer takes more than is allowed.
+    #[error(transparent)]
+    TooComplex(#[from] TooComplex),
+    /// An id was resolved by another graph, or is of another type than the permission.
+    #[error("the id was not resolved by this graph for this type")]
+    ForeignId,
     /// The relationships could not be read.
     #[error("the relationships could not be read")]
     Storage(#[from] StorageError),
 }
+
+/// A question that takes more than is allowed: it leads to too many objects, or excludes too deep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooComplex {
+    what: &'static str,
+    limit: usize,
+}
+
+impl TooComplex {
+    pub(crate) fn new(what: &'static str, limit: usize) -> Self {
+        Self { what, limit }
+    }
+
+    /// The limit that was reached.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl fmt::Display for TooComplex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the question leads to more than {} {}", self.limit, self.what)
+    }
+}
+
+impl std::error::Error for TooComplex {}
 
 impl CheckError {
     pub(crate) fn unknown_type(schema: &Schema, name: &str) -> Self {
@@ -172,11 +211,21 @@ pub struct Denied {
     subject: Subject,
     permission: String,
     object: Object,
+    missing: Arc<[Box<str>]>,
 }
 
 impl Denied {
-    pub(crate) fn new(subject: Subject, permission: &str, object: Object) -> Self {
-        Self { subject, permission: permission.to_owned(), object }
+    pub(crate) fn new(subject: Subject, permission: &str, object: Object, decision: Decision) -> Self {
+        let missing = match decision {
+            Decision::Conditional { missing } => missing,
+            _ => [].into(),
+        };
+        Self { subject, permission: permission.to_owned(), object, missing }
+    }
+
+    /// Parameters of conditions that were not given and might have changed the answer.
+    pub fn missing(&self) -> &[Box<str>] {
+        &self.missing
     }
 
     /// Who asked.
@@ -197,7 +246,11 @@ impl Denied {
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` does not have `{}` on `{}`", self.subject, self.permission, self.object)
+        write!(f, "`{}` does not have `{}` on `{}`", self.subject, self.permission, self.object)?;
+        match &*self.missing {
+            [] => Ok(()),
+            missing => write!(f, " without values for {}", missing.join(", ")),
+        }
     }
 }
 
@@ -269,6 +322,9 @@ pub enum WriteError {
     /// The schema has no place for a relationship.
     #[error("{0}")]
     Misplaced(Misplaced),
+    /// What is to be stored with a relationship does not fit its condition.
+    #[error(transparent)]
+    Context(#[from] ConditionError),
     /// The relationship that was to be created is stored already.
     #[error("{0}")]
     Exists(Existing),

@@ -25,12 +25,14 @@
 //!
 //! # Non-goals
 //!
-//! No server and no second database. No conditions and no expiry yet. Nothing is inferred about a
+//! No server and no second database. Nothing is inferred about a
 //! userset that is asked about but that it contains itself: it is not opened to see whether each of its
 //! members is excluded.
 
 mod authz;
 mod cache;
+mod condition;
+mod context;
 mod decision;
 mod error;
 mod grant;
@@ -46,17 +48,22 @@ mod view;
 mod write;
 
 pub use authz::Authz;
+pub use condition::ConditionError;
+pub use context::{Clock, Context, SystemClock};
 pub use decision::Decision;
 pub use error::{
-    CheckError, Denied, Existing, Misplaced, ParseError, RequireError, UnknownPermission, UnknownType,
-    WriteError,
+    CheckError, Denied, Existing, Misplaced, ParseError, RequireError, TooComplex, UnknownPermission,
+    UnknownType, WriteError,
 };
 pub use grant::Grant;
-pub use graph::Graph;
+pub use graph::{
+    Attempt, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page, PermissionId, SubjectId,
+    Tree,
+};
 pub use object::Object;
 pub use read::Filter;
 pub use relationship::{Change, Relationship};
-pub use schema::{Diagnostic, Schema, SchemaError, Source};
+pub use schema::{ConversionError, Diagnostic, Schema, SchemaError, Source, format_native};
 pub use subject::{AsSubject, Subject};
 
 /// A relationship whose shape is verified by the compiler.

@@ -48,13 +48,47 @@ pub(crate) fn check_name(name: &str) -> Result<(), (usize, Fault)> {
     Ok(())
 }
 
-/// Finds the first fault of an object id: printable, without spaces, `:`, `#` and `*`.
+/// The longest name of a type with its namespaces, in bytes; the column is `varchar(100)`.
+pub(crate) const MAX_TYPE_NAME: usize = 100;
+
+/// Finds the first fault of a type's name: names with `/` between them.
+pub(crate) fn check_type_name(name: &str) -> Result<(), (usize, Fault)> {
+    let mut starts = 0;
+    for part in name.split('/') {
+        check_name(part).map_err(|(at, fault)| (starts + at, fault))?;
+        starts += part.len() + 1;
+    }
+    if name.len() > MAX_TYPE_NAME {
+        return Err((MAX_TYPE_NAME, Fault::TooLong { limit: MAX_TYPE_NAME }));
+    }
+    Ok(())
+}
+
+/// Finds the first fault of a name that may come from either language: `[A-Za-z_][A-Za-z0-9_./-]*`.
+pub(crate) fn check_any_name(name: &str) -> Result<(), (usize, Fault)> {
+    if name.is_empty() {
+        return Err((0, Fault::Empty));
+    }
+    for (at, c) in name.char_indices() {
+        let first = c.is_ascii_alphabetic() || c == '_';
+        let later = at > 0 && (c.is_ascii_digit() || matches!(c, '.' | '/' | '-'));
+        if !first && !later {
+            return Err((at, Fault::Character(c)));
+        }
+    }
+    if name.len() > MAX_TYPE_NAME {
+        return Err((MAX_TYPE_NAME, Fault::TooLong { limit: MAX_TYPE_NAME }));
+    }
+    Ok(())
+}
+
+/// Finds the first fault of an object id: printable, without spaces, `:`, `#`, `*` and `[`.
 pub(crate) fn check_id(id: &str) -> Result<(), (usize, Fault)> {
     if id.is_empty() {
         return Err((0, Fault::Empty));
     }
     for (at, c) in id.char_indices() {
-        if matches!(c, ':' | '#' | '*') || c.is_whitespace() || c.is_control() {
+        if matches!(c, ':' | '#' | '*' | '[') || c.is_whitespace() || c.is_control() {
             return Err((at, Fault::Character(c)));
         }
     }

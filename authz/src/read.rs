@@ -57,11 +57,15 @@ impl Authz {
     /// [`StorageError`] when the database failed.
     pub async fn read(&self, tx: &mut TenantTx, filter: &Filter) -> Result<Vec<Relationship>, StorageError> {
         const OF_OBJECT: &str = "
-            select namespace, object_id, relation, subject_ns, subject_id, subject_rel from permission_tuples
+            select namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+                   condition, context::text, expires_at
+              from permission_tuples
              where namespace = $1 and object_id = $2 and ($3::text is null or relation = $3)
              order by namespace, object_id, relation, subject_ns, subject_id, subject_rel nulls first";
         const OF_SUBJECT: &str = "
-            select namespace, object_id, relation, subject_ns, subject_id, subject_rel from permission_tuples
+            select namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+                   condition, context::text, expires_at
+              from permission_tuples
              where subject_ns = $1 and subject_id = $2 and ($3::text is null or relation = $3)
                and subject_rel is not distinct from $4
              order by namespace, object_id, relation, subject_ns, subject_id, subject_rel nulls first";
@@ -86,5 +90,12 @@ fn relationship(row: &PgRow) -> Result<Relationship, sqlx::Error> {
         Some(relation) => Subject::userset(text("subject_ns")?, text("subject_id")?, relation),
         None => Subject::new(text("subject_ns")?, text("subject_id")?),
     };
-    Ok(Relationship::new(Object::new(text("namespace")?, text("object_id")?), text("relation")?, subject))
+    let plain =
+        Relationship::new(Object::new(text("namespace")?, text("object_id")?), text("relation")?, subject);
+    // What Postgres gives back is JSON in another order and spacing.
+    let context = match row.try_get::<Option<&str>, _>("context")? {
+        Some(json) => serde_json::from_str(json).ok().map(|map: serde_json::Value| map.to_string()),
+        None => None,
+    };
+    Ok(plain.with_terms(row.try_get("condition")?, context, row.try_get("expires_at")?))
 }

@@ -89,10 +89,12 @@ async fn catch_up(
     const CHANGES: &str = "
         select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
                null as op, false as own, null as namespace, null as object_id, null as relation,
-               null as subject_ns, null as subject_id, null as subject_rel
+               null as subject_ns, null as subject_id, null as subject_rel,
+               null as condition, null as context, null as expires_at
         union all
         (select null, null, op, xid is not distinct from pg_current_xact_id_if_assigned(),
-                namespace, object_id, relation, subject_ns, subject_id, subject_rel
+                namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+                condition, context::text, (extract(epoch from expires_at) * 1000000)::bigint
            from platform.permission_changes
           where tenant_id = $1
             and xid >= pg_snapshot_xmin($2::text::pg_snapshot)
@@ -142,9 +144,11 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
                exists (select from platform.permission_changes
                         where tenant_id = $1 and xid = pg_current_xact_id_if_assigned()) as own,
                null as namespace, null as object_id, null as relation,
-               null as subject_ns, null as subject_id, null as subject_rel
+               null as subject_ns, null as subject_id, null as subject_rel,
+               null as condition, null as context, null as expires_at
         union all
-        select null, null, null, namespace, object_id, relation, subject_ns, subject_id, subject_rel
+        select null, null, null, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+               condition, context::text, (extract(epoch from expires_at) * 1000000)::bigint
           from permission_tuples";
     let before = slot.published.load_full();
     let tenant = tx.tenant().clone();
@@ -159,7 +163,8 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
     }
     drop(rows);
     let (snapshot, has_own_writes) = head.ok_or(sqlx::Error::RowNotFound)?;
-    let graph = Arc::new(Graph::built(Arc::clone(&inner.schema), builder));
+    let graph = Graph::built(Arc::clone(&inner.schema), builder).with_clock(Arc::clone(&inner.clock));
+    let graph = Arc::new(graph);
     if graph.ignored() > 0 {
         tracing::warn!(tenant = %tenant.id(), ignored = graph.ignored(), "tuples without a place in the schema");
     }
@@ -186,5 +191,8 @@ fn tuple(row: &PgRow) -> Result<Row<'_>, sqlx::Error> {
         subject_type: row.try_get("subject_ns")?,
         subject_id: row.try_get("subject_id")?,
         subject_relation: row.try_get("subject_rel")?,
+        condition: row.try_get("condition")?,
+        context: row.try_get("context")?,
+        expires_at: row.try_get("expires_at")?,
     })
 }

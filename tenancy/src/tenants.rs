@@ -319,8 +319,8 @@ impl TenantsBuilder {
         self
     }
 
-    /// The sets that this program was compiled with: a tenant whose home has another version of one than its newest
-    /// is refused, by [`resolve`](Tenants::resolve) and at the beginning of a transaction. Without this call
+    /// The sets that this program was compiled with: a tenant whose home has not come as far as the newest version of
+    /// one is refused, by [`resolve`](Tenants::resolve) and at the beginning of a transaction. Without this call
     /// whatever is there is served.
     #[must_use]
     pub fn supports(mut self, sets: &[formwork_migrations::Set]) -> Self {
@@ -328,7 +328,7 @@ impl TenantsBuilder {
         self
     }
 
-    /// Other versions of one set than the newest, for the time of a rolling deploy.
+    /// Other versions of one set than from the newest on, for the time of a rolling deploy.
     #[must_use]
     pub fn supports_range(mut self, range: MigrationRange) -> Self {
         self.supported.add_range(range);

@@ -1,193 +1,277 @@
-//! Plain questions: where no intersection and no exclusion is on the way, holding is reaching.
+//! One subject, one context: the quick way to an answer.
 //!
-//! The search goes breadth first over (object, group) nodes and visits each once, so cycles end and
-//! depth costs no stack. Nodes that were searched in vain stay known as such for as long as the same
-//! subject is asked about; nothing is remembered of a search that was cut short by a hit.
+//! The quick way follows the programs directly and remembers nothing. Most questions are answered
+//! within a few steps; one that is not (a cycle, a deep hierarchy, many branches) runs out of its
+//! steps and is asked again in [`solve`](super::solve), which visits everything once. So the quick way
+//! needs no table of what it has seen, and its answer counts only when it came to an end.
 
-use std::cell::RefCell;
+use rustc_hash::FxHashMap;
 
-use rustc_hash::FxHashSet;
-
-use crate::graph::edges::{pair, unpair};
+use crate::context::Context;
+use crate::decision::Decision;
+use crate::error::CheckError;
+use crate::graph::Graph;
+use crate::graph::closure::TOO_MANY;
+use crate::graph::guard::Value;
 use crate::graph::solve::Solve;
-use crate::graph::{Graph, Question, Target};
-use crate::schema::Group;
-use crate::schema::program::{Probe, ProbeKind};
+use crate::graph::table::Record;
+use crate::graph::weigh::Notes;
+use crate::schema::program::{Group, NO_LANE, Op, Probe, ProbeKind};
 
-/// Buffers larger than this are given back after a search: clearing a table takes its size.
-const KEEP: usize = 4_096;
+/// Steps of the quick way; each is about one cache line.
+const STEPS: u32 = 1_500;
+/// How deep the quick way goes: it recurses.
+const DEPTH: u32 = 48;
+/// No type, or no slot.
+const NONE: u32 = u32::MAX;
 
-/// What searches on this thread use again, so that a check allocates nothing.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    /// Nodes in the order of their discovery, each with the place of the one that led to it.
-    queue: Vec<(u64, usize)>,
-    /// Nodes that do not hold, or are being searched.
-    pub(super) in_vain: FxHashSet<u64>,
-    /// Nodes that hold.
-    pub(super) held: FxHashSet<u64>,
-    /// Nodes under an exclusion that is being decided.
-    pub(super) excluding: Vec<u64>,
-    pub(super) solves: Vec<Solve>,
+/// Who is asked about, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Target {
+    /// The type whose lists may have the subject itself.
+    pub(super) plain: u32,
+    /// The type whose wildcards hold for the subject.
+    pub(super) everyone: u32,
+    /// The relation or permission of a userset.
+    pub(super) slot: u32,
+    pub(super) object: u32,
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+impl Target {
+    pub(super) fn object(type_id: u32, object: u32) -> Self {
+        Self { plain: type_id, everyone: type_id, slot: NONE, object }
+    }
+
+    pub(super) fn userset(slot: u32, object: u32) -> Self {
+        Self { plain: NONE, everyone: NONE, slot, object }
+    }
+
+    pub(super) fn everyone(type_id: u32) -> Self {
+        Self { plain: NONE, everyone: type_id, slot: NONE, object: super::ids::ABSENT_SUBJECT }
+    }
 }
 
-/// The questions about one subject in one snapshot.
+/// What is asked, in numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    pub(super) target: Target,
+    pub(super) group: u32,
+    pub(super) object: u32,
+}
+
+/// The questions about one subject in one snapshot and one context.
 pub(super) struct Search<'g> {
     pub(super) graph: &'g Graph,
     pub(super) target: Target,
-    pub(super) scratch: Scratch,
-    /// More than one question is asked: what holds is worth remembering.
-    several: bool,
+    pub(super) context: &'g Context,
+    pub(super) now: Option<i64>,
+    steps: u32,
+    /// The quick way came to no end.
+    spent: bool,
+    /// The flat relations of the subject, once they have been looked for.
+    members: Option<Option<Record<'g>>>,
+    pub(super) notes: Notes,
+    /// Nodes whose value has been settled; the quick way does not fill it.
+    pub(super) known: FxHashMap<u64, Value>,
+    /// Nodes under an exclusion that is being decided.
+    pub(super) excluding: Vec<u64>,
+    /// The lowest of them that an answer had to leave open.
+    pub(super) open: usize,
+    pub(super) nodes: usize,
+    pub(super) spare: Vec<Solve>,
 }
 
 impl<'g> Search<'g> {
-    /// Asks one question.
-    pub(super) fn once(graph: &'g Graph, question: Question) -> bool {
-        let Question { target, group, object } = question;
-        let several = graph.schema.group(group).is_some_and(|group| !group.plain);
-        Self::asked(Self { graph, target, scratch: SCRATCH.take(), several }, |search| {
-            search.decide(object, group)
-        })
+    pub(super) fn new(graph: &'g Graph, target: Target, context: &'g Context) -> Self {
+        Self {
+            graph,
+            target,
+            context,
+            now: None,
+            steps: STEPS,
+            spent: false,
+            members: None,
+            notes: Notes::default(),
+            known: FxHashMap::default(),
+            excluding: Vec::new(),
+            open: usize::MAX,
+            nodes: 0,
+            spare: Vec::new(),
+        }
     }
 
-    /// Asks several questions about one subject, which share what they find out.
-    pub(super) fn with<T>(graph: &'g Graph, target: Target, ask: impl FnOnce(&mut Self) -> T) -> T {
-        Self::asked(Self { graph, target, scratch: SCRATCH.take(), several: true }, ask)
+    pub(super) fn target(&self) -> Target {
+        self.target
     }
 
-    fn asked<T>(mut search: Self, ask: impl FnOnce(&mut Self) -> T) -> T {
-        let answer = ask(&mut search);
-        let mut scratch = search.scratch;
-        scratch.clear();
-        SCRATCH.set(scratch);
-        answer
+    pub(super) fn check(&mut self, question: Question) -> Result<Decision, CheckError> {
+        let value = self.decide(question.object, question.group);
+        self.decision(value)
     }
 
     /// Does the subject hold the group on the object?
-    pub(super) fn decide(&mut self, object: u32, group: u32) -> bool {
-        match self.graph.schema.group(group) {
-            Some(found) if found.plain => self.reach(object, group, found),
-            Some(_) => self.solve(object, group),
-            None => false,
+    pub(super) fn decide(&mut self, object: u32, group: u32) -> Value {
+        self.begin();
+        let Some(found) = self.graph.schema.group(group) else { return Value::No };
+        (self.steps, self.spent, self.nodes) = (STEPS, false, 0);
+        let value = self.quick(object, found, DEPTH);
+        if !self.spent {
+            return value;
         }
+        self.begin();
+        self.solve(object, group)
     }
 
-    /// Whether the node holds at once, by a list that has the subject.
-    pub(super) fn probe(&self, object: u32, group: &Group) -> Option<Hit> {
-        if let Some(slot) = self.target.userset
-            && object == self.target.object
-            && group.covers.contains(&slot)
-        {
-            return Some(Hit::Itself);
+    /// The subject's flat relations; `None` when it has none that are kept.
+    #[inline]
+    pub(super) fn members(&mut self) -> Option<Record<'g>> {
+        if self.members.is_none() {
+            let target = self.target;
+            let record =
+                (target.plain != NONE).then(|| self.graph.state.members_record(target.plain, target.object));
+            self.members = Some(record.filter(|record| !record.list(0).contains(TOO_MANY)));
         }
-        group.probes.iter().find(|probe| self.hits(probe, object)).map(|probe| Hit::Listed(*probe))
+        self.members.flatten()
     }
 
-    fn hits(&self, probe: &Probe, object: u32) -> bool {
+    /// Whether the subject is the very userset or object that the group is about.
+    #[inline]
+    pub(super) fn is_itself(&self, object: u32, group: &Group) -> bool {
+        object == self.target.object
+            && (group.covers.contains(&self.target.slot)
+                || (group.itself && self.target.plain == group.type_id))
+    }
+
+    #[inline]
+    pub(super) fn hits(&self, record: Record<'g>, probe: &Probe) -> bool {
         match probe.kind {
             ProbeKind::Member => {
-                self.target.plain == Some(probe.type_id)
-                    && self.graph.list(probe.edge, object).contains(self.target.object)
+                self.target.plain == probe.type_id && record.list(probe.lane).contains(self.target.object)
             }
             ProbeKind::Everyone => {
-                self.target.everyone == Some(probe.type_id) && !self.graph.list(probe.edge, object).is_empty()
+                self.target.everyone == probe.type_id && !record.list(probe.lane).is_empty()
             }
         }
     }
 
-    fn reach(&mut self, object: u32, group: u32, found: &Group) -> bool {
-        // The common question, answered without a table.
-        if self.probe(object, found).is_some() {
-            return true;
+    /// How far a guarded relationship with the subject itself holds.
+    pub(super) fn guarded_hit(&mut self, record: Record<'g>, object: u32, probe: &Probe) -> Value {
+        if !self.hits(record, probe) {
+            return Value::No;
         }
-        let root = pair(group, object);
-        if self.is_held(root) {
-            return true;
-        }
-        if found.walks.is_empty() || !self.scratch.in_vain.insert(root) {
-            return false;
-        }
-        self.scratch.queue.clear();
-        self.scratch.queue.push((root, 0));
-        let mut next = 0;
-        while let Some(&(node, _)) = self.scratch.queue.get(next) {
-            if self.visit(node, next) {
-                self.keep_hit(next);
-                return true;
-            }
-            next += 1;
-        }
-        false
+        let subject = if probe.kind == ProbeKind::Everyone { 0 } else { self.target.object };
+        self.guard((probe.edge, object, subject))
     }
 
-    /// Looks at one node, and queues those that it leads to.
-    fn visit(&mut self, node: u64, place: usize) -> bool {
-        let (group, object) = unpair(node);
-        let graph = self.graph;
-        let Some(group) = graph.schema.group(group) else { return false };
-        // The first was looked at before the queue was begun.
-        if place > 0 && self.probe(object, group).is_some() {
-            return true;
+    fn quick(&mut self, object: u32, group: &'g Group, depth: u32) -> Value {
+        if self.steps == 0 || depth == 0 {
+            self.spent = true;
+            return Value::No;
+        }
+        self.steps -= 1;
+        if self.is_itself(object, group) {
+            return Value::Yes;
+        }
+        if group.flat != NO_LANE
+            && let Some(members) = self.members()
+        {
+            return if members.list(group.flat).contains(object) { Value::Yes } else { Value::No };
+        }
+        let record = self.graph.state.record(group.type_id, object);
+        if group.probes.iter().any(|probe| self.hits(record, probe)) {
+            return Value::Yes;
+        }
+        let mut best = Value::No;
+        for probe in &group.guarded {
+            best = best.max(self.guarded_hit(record, object, probe));
         }
         for walk in &group.walks {
-            for next in graph.list(walk.edge, object).iter() {
-                let node = pair(walk.target, next);
-                if self.is_held(node) {
-                    return true;
+            if best == Value::Yes || self.spent {
+                return best;
+            }
+            let list = record.list(walk.lane);
+            if list.is_empty() {
+                continue;
+            }
+            if walk.flat != NO_LANE
+                && let Some(members) = self.members()
+            {
+                if list.meets(members.list(walk.flat)) {
+                    return Value::Yes;
                 }
-                if self.scratch.in_vain.insert(node) {
-                    self.scratch.queue.push((node, place));
+                continue;
+            }
+            let Some(target) = self.graph.schema.group(walk.target) else { continue };
+            for next in list.iter() {
+                let cap = if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
+                if cap > best {
+                    best = best.max(cap.min(self.quick(next, target, depth - 1)));
+                    if best == Value::Yes || self.spent {
+                        return best;
+                    }
                 }
             }
         }
-        false
-    }
-
-    fn is_held(&self, node: u64) -> bool {
-        self.several && self.scratch.held.contains(&node)
-    }
-
-    /// After a hit nothing is known of what was looked at but this: the way to the hit holds.
-    fn keep_hit(&mut self, mut place: usize) {
-        if !self.several {
-            return;
-        }
-        let scratch = &mut self.scratch;
-        for (node, _) in &scratch.queue {
-            scratch.in_vain.remove(node);
-        }
-        while let Some(&(node, from)) = scratch.queue.get(place) {
-            scratch.held.insert(node);
-            if place == 0 {
-                break;
+        for &op in &group.ops {
+            if best == Value::Yes || self.spent {
+                return best;
             }
-            place = from;
+            best = best.max(self.quick_op(object, op, record, depth));
         }
+        best
     }
-}
 
-/// Why a node holds at once.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Hit {
-    Listed(Probe),
-    /// A userset contains itself.
-    Itself,
-}
-
-impl Scratch {
-    fn clear(&mut self) {
-        if self.queue.capacity() > KEEP || self.in_vain.capacity() > KEEP || self.held.capacity() > KEEP {
-            *self = Self::default();
-            return;
+    fn quick_op(&mut self, object: u32, op: u32, record: Record<'g>, depth: u32) -> Value {
+        let schema = &self.graph.schema;
+        let ask = |search: &mut Self, object: u32, group: u32| match schema.group(group) {
+            Some(group) => search.quick(object, group, depth - 1),
+            None => Value::No,
+        };
+        match schema.op(op) {
+            None => Value::No,
+            Some(Op::Both { require, except, except_first }) => {
+                let mut value = Value::Yes;
+                if *except_first {
+                    for &group in except {
+                        value = value.min(ask(self, object, group).not());
+                    }
+                }
+                for &group in require {
+                    if value == Value::No || self.spent {
+                        return Value::No;
+                    }
+                    value = value.min(ask(self, object, group));
+                }
+                for &group in except.iter().filter(|_| !except_first) {
+                    if value == Value::No || self.spent {
+                        return Value::No;
+                    }
+                    value = value.min(ask(self, object, group).not());
+                }
+                value
+            }
+            Some(Op::When { group, condition }) => match ask(self, object, *group) {
+                Value::No => Value::No,
+                value => value.min(self.condition(*condition)),
+            },
+            Some(Op::All(walks)) => {
+                let (mut exists, mut all) = (Value::No, Value::Yes);
+                for walk in walks {
+                    for next in record.list(walk.lane).iter() {
+                        let counts =
+                            if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
+                        if counts != Value::No {
+                            let holds = walk.target.map_or(Value::No, |target| ask(self, next, target));
+                            exists = exists.max(counts.min(holds));
+                            all = all.min(counts.not().max(holds));
+                        }
+                        if all == Value::No || self.spent {
+                            return Value::No;
+                        }
+                    }
+                }
+                exists.min(all)
+            }
         }
-        self.queue.clear();
-        self.in_vain.clear();
-        self.held.clear();
-        self.excluding.clear();
-        self.solves.truncate(8);
     }
 }

@@ -1,20 +1,29 @@
-//! Questions with intersection or exclusion on the way: the least answer, computed on demand.
+//! The thorough way to an answer: the least fixed point, computed on demand.
 //!
-//! Nodes start as not holding. A node that is found to hold wakes those that wait for it, once for
-//! each that waits; what has not been woken when nothing is left to look at does not hold (Liu and
-//! Smolka, "Simple linear-time algorithms for minimal fixed points", 1998). So cycles through an
-//! intersection are settled as well, and no answer depends on the order of the search: a provisional
-//! "no" is never taken for an answer.
+//! Nodes start as not holding. A node that comes to hold (more) wakes those that wait for it; what has
+//! not been woken when nothing is left to look at does not hold (Liu and Smolka, "Simple linear-time
+//! algorithms for minimal fixed points", 1998). So cycles are settled, also through an intersection,
+//! each node is looked at once, and no answer depends on the order of the search: a provisional "no" is
+//! never taken for an answer. Between no and yes lies "maybe", for conditions; a node rises at most
+//! twice.
 //!
 //! What is excluded lies in a lower layer of the schema and is decided by a search of its own. Those
-//! searches nest as deep as the schema's layers, which are bounded; nothing else recurses.
+//! searches nest as deep as the schema's layers. A schema whose exclusions go through a cycle (OpenFGA
+//! allows it) has no layers: there a search may meet the exclusion that it serves, and then that
+//! exclusion excludes.
 
 use rustc_hash::FxHashMap;
 
-use crate::graph::edges::{pair, unpair};
-use crate::graph::search::{Hit, Search};
-use crate::schema::Group;
-use crate::schema::program::{Probe, Walk};
+use crate::error::TooComplex;
+use crate::graph::guard::Value;
+use crate::graph::search::Search;
+use crate::schema::program::{AllWalk, Group, NO_LANE, Op, Probe, Walk};
+
+/// Nodes of one question.
+const MAX_NODES: usize = 2_000_000;
+/// Exclusions that are open at the same time; each costs stack.
+const MAX_NESTED: usize = 100;
+const LEVELS: [Value; 2] = [Value::Maybe, Value::Yes];
 
 /// State of one search; kept for its buffers.
 #[derive(Debug, Default)]
@@ -25,7 +34,7 @@ pub(super) struct Solve {
     waits: Vec<Wait>,
     /// Nodes to be looked at.
     todo: Vec<u32>,
-    /// Nodes that were found to hold and have not woken the others yet.
+    /// Nodes that have come to hold (more) and have not woken the others yet.
     risen: Vec<u32>,
     /// Reasons are wanted: every node is followed, none is answered from memory.
     proving: bool,
@@ -34,12 +43,13 @@ pub(super) struct Solve {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) key: u64,
+    pub(super) value: Value,
     pub(super) reason: Option<Reason>,
     /// The first of those that wait for this node, as number + 1 in `waits`.
     waiting: u32,
 }
 
-/// Why a node holds; reasons only lead to nodes that held before.
+/// Why a node holds as far as it does; reasons only lead to nodes that held before.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reason {
     Itself,
@@ -48,13 +58,14 @@ pub(super) enum Reason {
     Op(u32),
 }
 
-/// An operation on one object; its requirements are looked at one after the other.
+/// An operation on one object; what it requires is looked at one after the other.
 #[derive(Debug)]
 pub(super) struct PendingOp {
     pub(super) op: u32,
     pub(super) object: u32,
     node: u32,
-    met: u32,
+    /// By level: how much of what is required holds as far.
+    met: [u32; 2],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,14 +76,22 @@ struct Wait {
 
 #[derive(Debug, Clone, Copy)]
 enum Waiter {
-    Walk { node: u32, walk: Walk, object: u32 },
+    Walk { node: u32, walk: Walk, object: u32, cap: Value },
     Op(u32),
 }
 
-enum Asked {
-    Holds,
-    Fails,
-    Open(u32),
+/// What is known of a node, and where to wait for more.
+struct Asked {
+    value: Value,
+    open: Option<u32>,
+}
+
+pub(super) fn key(group: u32, object: u32) -> u64 {
+    (u64::from(group) << 32) | u64::from(object)
+}
+
+pub(super) fn unkey(key: u64) -> (u32, u32) {
+    ((key >> 32) as u32, key as u32)
 }
 
 impl Solve {
@@ -89,21 +108,21 @@ impl Solve {
         let new = self.nodes.len() as u32;
         let number = *self.numbers.entry(key).or_insert(new);
         if number == new {
-            self.nodes.push(Node { key, reason: None, waiting: 0 });
+            self.nodes.push(Node { key, value: Value::No, reason: None, waiting: 0 });
             self.todo.push(new);
         }
         number
     }
 
-    pub(super) fn holds(&self, node: u32) -> bool {
-        self.nodes.get(node as usize).is_some_and(|node| node.reason.is_some())
+    pub(super) fn value(&self, node: u32) -> Value {
+        self.nodes.get(node as usize).map_or(Value::No, |node| node.value)
     }
 
-    fn raise(&mut self, node: u32, reason: Reason) {
+    fn raise(&mut self, node: u32, value: Value, reason: Reason) {
         if let Some(state) = self.nodes.get_mut(node as usize)
-            && state.reason.is_none()
+            && state.value < value
         {
-            state.reason = Some(reason);
+            (state.value, state.reason) = (value, Some(reason));
             self.risen.push(node);
         }
     }
@@ -116,67 +135,73 @@ impl Solve {
     }
 }
 
-impl Search<'_> {
-    pub(super) fn solve(&mut self, object: u32, group: u32) -> bool {
-        let root = pair(group, object);
-        if self.scratch.held.contains(&root) {
-            return true;
+impl<'g> Search<'g> {
+    pub(super) fn solve(&mut self, object: u32, group: u32) -> Value {
+        let root = key(group, object);
+        if let Some(&known) = self.known.get(&root) {
+            return known;
         }
-        if self.scratch.in_vain.contains(&root) {
-            return false;
-        }
-        let mut solve = self.scratch.solves.pop().unwrap_or_default();
-        solve.proving = false;
-        let holds = self.run(&mut solve, root);
-        for node in &solve.nodes {
-            if node.reason.is_some() {
-                self.scratch.held.insert(node.key);
-            } else if !holds {
+        let mut solve = self.spare.pop().unwrap_or_default();
+        let value = self.run(&mut solve, root);
+        // What left an exclusion open is true of this question only.
+        if self.open == usize::MAX && self.notes.too_complex.is_none() {
+            for node in &solve.nodes {
                 // Only a search that looked at everything knows what does not hold.
-                self.scratch.in_vain.insert(node.key);
+                if node.value == Value::Yes || value != Value::Yes {
+                    self.known.insert(node.key, node.value);
+                }
             }
         }
         solve.clear();
-        self.scratch.solves.push(solve);
-        holds
+        self.spare.push(solve);
+        value
     }
 
     /// The whole search with its reasons, for a proof.
-    pub(super) fn solve_with_reasons(&mut self, object: u32, group: u32) -> Option<Solve> {
+    pub(super) fn solve_with_reasons(&mut self, object: u32, group: u32) -> Solve {
         let mut solve = Solve { proving: true, ..Solve::default() };
-        self.run(&mut solve, pair(group, object)).then_some(solve)
+        self.run(&mut solve, key(group, object));
+        solve
     }
 
-    fn run(&mut self, solve: &mut Solve, root: u64) -> bool {
+    fn run(&mut self, solve: &mut Solve, root: u64) -> Value {
         let root = solve.node(root);
         loop {
             while let Some(risen) = solve.risen.pop() {
-                if risen == root {
-                    return true;
+                if risen == root && solve.value(root) == Value::Yes {
+                    return Value::Yes;
                 }
                 self.wake(solve, risen);
             }
-            let Some(node) = solve.todo.pop() else { return false };
-            if !solve.holds(node) {
+            let Some(node) = solve.todo.pop() else { return solve.value(root) };
+            self.nodes += 1;
+            if self.nodes > MAX_NODES {
+                self.notes.too_complex.get_or_insert(TooComplex::new("objects", MAX_NODES));
+            }
+            if self.notes.too_complex.is_some() {
+                return Value::No;
+            }
+            if solve.value(node) < Value::Yes {
                 self.look_at(solve, node);
             }
         }
     }
 
-    /// Tells those that wait for a node that it holds.
+    /// Tells those that wait for a node that it holds (more).
     fn wake(&mut self, solve: &mut Solve, node: u32) {
-        let mut waiting = solve.nodes.get(node as usize).map_or(0, |node| node.waiting);
+        let Some((mut waiting, value)) =
+            solve.nodes.get_mut(node as usize).map(|node| (node.waiting, node.value))
+        else {
+            return;
+        };
         while let Some(&Wait { who, next }) =
             waiting.checked_sub(1).and_then(|number| solve.waits.get(number as usize))
         {
             match who {
-                Waiter::Walk { node, walk, object } => solve.raise(node, Reason::Walked { walk, object }),
-                Waiter::Op(pending) => {
-                    if let Some(pending) = solve.ops.get_mut(pending as usize) {
-                        pending.met += 1;
-                    }
-                    self.demand(solve, pending);
+                Waiter::Walk { node, walk, object, cap } => {
+                    solve.raise(node, value.min(cap), Reason::Walked { walk, object });
                 }
+                Waiter::Op(pending) => self.demand(solve, pending),
             }
             waiting = next;
         }
@@ -184,94 +209,198 @@ impl Search<'_> {
 
     fn look_at(&mut self, solve: &mut Solve, node: u32) {
         let Some(key) = solve.nodes.get(node as usize).map(|node| node.key) else { return };
-        let (group, object) = unpair(key);
-        let graph = self.graph;
-        let Some(group) = graph.schema.group(group) else { return };
-        match self.probe(object, group) {
-            Some(Hit::Itself) => return solve.raise(node, Reason::Itself),
-            Some(Hit::Listed(probe)) => return solve.raise(node, Reason::Listed(probe)),
-            None => {}
+        let (group, object) = unkey(key);
+        let Some(group) = self.graph.schema.group(group) else { return };
+        if self.is_itself(object, group) {
+            return solve.raise(node, Value::Yes, Reason::Itself);
+        }
+        let record = self.graph.state.record(group.type_id, object);
+        if let Some(probe) = group.probes.iter().find(|probe| self.hits(record, probe)) {
+            return solve.raise(node, Value::Yes, Reason::Listed(*probe));
+        }
+        for probe in &group.guarded {
+            let value = self.guarded_hit(record, object, probe);
+            solve.raise(node, value, Reason::Listed(*probe));
         }
         self.follow_walks(solve, node, object, group);
         for &op in &group.ops {
-            if solve.holds(node) {
+            if solve.value(node) == Value::Yes {
                 return;
             }
-            solve.ops.push(PendingOp { op, object, node, met: 0 });
+            solve.ops.push(PendingOp { op, object, node, met: [0; 2] });
             let pending = solve.ops.len() as u32 - 1;
             self.demand(solve, pending);
         }
     }
 
-    fn follow_walks(&mut self, solve: &mut Solve, node: u32, object: u32, group: &Group) {
-        let graph = self.graph;
+    fn follow_walks(&mut self, solve: &mut Solve, node: u32, object: u32, group: &'g Group) {
+        let record = self.graph.state.record(group.type_id, object);
         for &walk in &group.walks {
-            for next in graph.list(walk.edge, object).iter() {
-                match self.ask(solve, next, walk.target) {
-                    Asked::Fails => {}
-                    Asked::Holds => return solve.raise(node, Reason::Walked { walk, object: next }),
-                    Asked::Open(asked) if solve.holds(asked) => {
-                        return solve.raise(node, Reason::Walked { walk, object: next });
-                    }
-                    Asked::Open(asked) => solve.wait(asked, Waiter::Walk { node, walk, object: next }),
+            let list = record.list(walk.lane);
+            if list.is_empty() {
+                continue;
+            }
+            if walk.flat != NO_LANE
+                && !solve.proving
+                && let Some(members) = self.members()
+            {
+                if list.meets(members.list(walk.flat)) {
+                    return solve.raise(node, Value::Yes, Reason::Walked { walk, object });
+                }
+                continue;
+            }
+            for next in list.iter() {
+                let cap = if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
+                if cap == Value::No {
+                    continue;
+                }
+                let asked = self.ask(solve, next, walk.target);
+                solve.raise(node, asked.value.min(cap), Reason::Walked { walk, object: next });
+                if solve.value(node) == Value::Yes {
+                    return;
+                }
+                if let Some(open) = asked.open.filter(|_| asked.value < cap) {
+                    solve.wait(open, Waiter::Walk { node, walk, object: next, cap });
                 }
             }
         }
     }
 
-    /// Goes on with an operation until it waits, fails or holds.
+    /// Goes on with an operation, level by level, until it waits, fails or holds.
     fn demand(&mut self, solve: &mut Solve, pending: u32) {
-        let graph = self.graph;
         let Some(&PendingOp { op, object, node, .. }) = solve.ops.get(pending as usize) else { return };
-        let Some(rule) = graph.schema.op(op) else { return };
-        loop {
-            let Some(state) = solve.ops.get(pending as usize) else { return };
-            let Some(&group) = rule.require.get(state.met as usize) else { break };
-            if solve.holds(node) {
+        let Some(op) = self.graph.schema.op(op) else { return };
+        for (at, level) in LEVELS.into_iter().enumerate() {
+            if solve.value(node) >= level {
+                continue;
+            }
+            let holds = match op {
+                Op::Both { require, except, .. } => {
+                    self.require(solve, pending, at, level, |at| {
+                        Some((object, *require.get(at)?, Value::Yes))
+                    }) && except.iter().all(|&group| self.is_excluded(object, group).not() >= level)
+                }
+                Op::When { group, condition } => {
+                    let only = (object, *group, Value::Yes);
+                    self.require(solve, pending, at, level, |at| (at == 0).then_some(only))
+                        && self.condition(*condition) >= level
+                }
+                Op::All(walks) => self.all(solve, pending, (at, level), walks),
+            };
+            if !holds {
                 return;
             }
-            match self.ask(solve, object, group) {
-                Asked::Fails => return,
-                Asked::Open(asked) if !solve.holds(asked) => return solve.wait(asked, Waiter::Op(pending)),
-                Asked::Open(_) | Asked::Holds => {
-                    if let Some(state) = solve.ops.get_mut(pending as usize) {
-                        state.met += 1;
-                    }
+            solve.raise(node, level, Reason::Op(pending));
+        }
+    }
+
+    /// Looks at what is required, from where it stopped before: object, group, and how far the
+    /// requirement counts at all.
+    fn require(
+        &mut self,
+        solve: &mut Solve,
+        pending: u32,
+        at: usize,
+        level: Value,
+        required: impl Fn(usize) -> Option<(u32, u32, Value)>,
+    ) -> bool {
+        loop {
+            let met = solve.ops.get(pending as usize).and_then(|op| op.met.get(at)).copied().unwrap_or(0);
+            let Some((object, group, counts)) = required(met as usize) else { return true };
+            if counts.not() < level {
+                let asked = self.ask(solve, object, group);
+                if asked.value < level {
+                    asked.open.into_iter().for_each(|open| solve.wait(open, Waiter::Op(pending)));
+                    return false;
+                }
+            }
+            if let Some(met) = solve.ops.get_mut(pending as usize).and_then(|op| op.met.get_mut(at)) {
+                *met += 1;
+            }
+        }
+    }
+
+    /// `.all()`: the target holds on every object that counts, and one of them does count.
+    fn all(
+        &mut self,
+        solve: &mut Solve,
+        pending: u32,
+        (at, level): (usize, Value),
+        walks: &[AllWalk],
+    ) -> bool {
+        let Some(object) = solve.ops.get(pending as usize).map(|op| op.object) else { return false };
+        let Some(type_id) =
+            walks.first().map(|walk| self.graph.schema.program.layout.edge(walk.edge).object_type)
+        else {
+            return false;
+        };
+        let record = self.graph.state.record(type_id, object);
+        let (mut exists, mut dead) = (Value::No, Value::No);
+        let mut required = Vec::new();
+        for walk in walks {
+            for next in record.list(walk.lane).iter() {
+                let counts = if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
+                exists = exists.max(counts);
+                match walk.target {
+                    Some(target) => required.push((next, target, counts)),
+                    None => dead = dead.max(counts),
                 }
             }
         }
-        if !rule.except.iter().any(|&group| self.is_excluded(object, group)) {
-            solve.raise(node, Reason::Op(pending));
+        // Where one counts for sure, what is required of it is enough.
+        exists >= level
+            && dead.not() >= level
+            && self.require(solve, pending, at, level, |at| required.get(at).copied())
+            && (exists == Value::Yes || self.any(solve, pending, level, &required))
+    }
+
+    /// Whether one of the required groups holds as far; otherwise waits for all of them.
+    fn any(&mut self, solve: &mut Solve, pending: u32, level: Value, required: &[(u32, u32, Value)]) -> bool {
+        let mut open = Vec::new();
+        for &(object, group, _) in required.iter().filter(|(.., counts)| *counts >= level) {
+            let asked = self.ask(solve, object, group);
+            if asked.value >= level {
+                return true;
+            }
+            open.extend(asked.open);
         }
+        open.into_iter().for_each(|open| solve.wait(open, Waiter::Op(pending)));
+        false
     }
 
     fn ask(&mut self, solve: &mut Solve, object: u32, group: u32) -> Asked {
-        let key = pair(group, object);
-        if solve.proving {
-            return Asked::Open(solve.node(key));
+        let key = key(group, object);
+        if !solve.proving
+            && let Some(&value) = self.known.get(&key)
+        {
+            return Asked { value, open: None };
         }
-        if self.graph.schema.group(group).is_none_or(|group| group.plain) {
-            return if self.decide(object, group) { Asked::Holds } else { Asked::Fails };
-        }
-        if self.scratch.held.contains(&key) {
-            return Asked::Holds;
-        }
-        if self.scratch.in_vain.contains(&key) {
-            return Asked::Fails;
-        }
-        Asked::Open(solve.node(key))
+        let node = solve.node(key);
+        Asked { value: solve.value(node), open: Some(node) }
     }
 
-    fn is_excluded(&mut self, object: u32, group: u32) -> bool {
-        let key = pair(group, object);
-        // The layers of a schema make this impossible. Should it happen all the same, then an
-        // exclusion that depends on itself excludes.
-        if self.scratch.excluding.contains(&key) {
-            return true;
+    fn is_excluded(&mut self, object: u32, group: u32) -> Value {
+        let key = key(group, object);
+        if let Some(at) = self.excluding.iter().position(|&open| open == key) {
+            // It depends on itself: what it would take away is not given, see below.
+            self.open = self.open.min(at);
+            return Value::Yes;
         }
-        self.scratch.excluding.push(key);
-        let excluded = self.decide(object, group);
-        self.scratch.excluding.pop();
-        excluded
+        let depth = self.excluding.len();
+        if depth >= MAX_NESTED {
+            self.notes.too_complex.get_or_insert(TooComplex::new("exclusions in each other", MAX_NESTED));
+            return Value::Yes;
+        }
+        self.excluding.push(key);
+        let value = self.solve(object, group);
+        self.excluding.pop();
+        if self.open > depth {
+            return value;
+        }
+        if self.open == depth {
+            self.open = usize::MAX;
+        }
+        // A cycle was met under the exclusion: it denies, whatever the rest said.
+        Value::Yes
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::schema::Source;
+use crate::schema::code::{Code, Severity};
 
 /// A schema of a thousand faults is one fault: no more than these are told.
 const MAX_DIAGNOSTICS: usize = 50;
@@ -17,9 +18,10 @@ pub(crate) struct Span {
     pub(crate) end: usize,
 }
 
-/// One fault of a schema, with its place.
+/// One fault of a schema, or something odd about it, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
+    code: Code,
     source: String,
     line: usize,
     column: usize,
@@ -30,6 +32,21 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// The stable code, such as `F0201`, under which `docs/schema-errors.md` explains it.
+    pub fn code(&self) -> &'static str {
+        self.code.text()
+    }
+
+    /// Every code that there is; those of warnings begin with `F09`.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        Code::ALL.iter().map(|code| code.text())
+    }
+
+    /// The schema can be used all the same.
+    pub fn is_warning(&self) -> bool {
+        self.code.severity() == Severity::Warning
+    }
+
     /// Name of the source, as it was given to [`Schema::compose`](crate::Schema::compose).
     pub fn source(&self) -> &str {
         &self.source
@@ -61,7 +78,8 @@ impl fmt::Display for Diagnostic {
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
         let (before, length) = self.caret;
-        writeln!(f, "error: {}", self.message)?;
+        let severity = if self.is_warning() { "warning" } else { "error" };
+        writeln!(f, "{severity}[{}]: {}", self.code.text(), self.message)?;
         writeln!(f, "{gutter}--> {}:{}:{}", self.source, self.line, self.column)?;
         writeln!(f, "{gutter} |")?;
         writeln!(f, "{number} | {}", self.excerpt)?;
@@ -81,7 +99,7 @@ impl fmt::Display for Diagnostic {
 /// let error = Schema::parse("definition user {}\ndefinition document { relation viewer: usr }").unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "error: unknown type `usr`
+///     "error[F0201]: unknown type `usr`
 ///  --> schema:2:40
 ///   |
 /// 2 | definition document { relation viewer: usr }
@@ -122,34 +140,47 @@ impl std::error::Error for SchemaError {}
 /// Takes faults while the sources are read and resolved.
 pub(crate) struct Diagnostics<'a> {
     sources: &'a [Source<'a>],
-    found: Vec<(Span, String, Option<String>)>,
+    found: Vec<Finding>,
     omitted: usize,
+    warnings: Vec<Finding>,
+}
+
+struct Finding {
+    code: Code,
+    span: Span,
+    message: String,
+    help: Option<String>,
 }
 
 impl<'a> Diagnostics<'a> {
     pub(crate) fn new(sources: &'a [Source<'a>]) -> Self {
-        Self { sources, found: Vec::new(), omitted: 0 }
+        Self { sources, found: Vec::new(), omitted: 0, warnings: Vec::new() }
     }
 
-    pub(crate) fn report(&mut self, span: Span, message: impl Into<String>) {
-        self.push(span, message.into(), || None);
+    pub(crate) fn report(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.push(code, span, message.into(), || None);
     }
 
     /// The help is only looked for when the fault will be told: finding a near name takes time.
     pub(crate) fn report_with(
         &mut self,
+        code: Code,
         span: Span,
         message: impl Into<String>,
         help: impl FnOnce() -> Option<String>,
     ) {
-        self.push(span, message.into(), help);
+        self.push(code, span, message.into(), help);
     }
 
-    fn push(&mut self, span: Span, message: String, help: impl FnOnce() -> Option<String>) {
-        if self.found.len() < MAX_DIAGNOSTICS {
-            self.found.push((span, message, help()));
+    fn push(&mut self, code: Code, span: Span, message: String, help: impl FnOnce() -> Option<String>) {
+        let (list, full) = match code.severity() {
+            Severity::Error => (&mut self.found, &mut self.omitted),
+            Severity::Warning => (&mut self.warnings, &mut 0),
+        };
+        if list.len() < MAX_DIAGNOSTICS {
+            list.push(Finding { code, span, message, help: help() });
         } else {
-            self.omitted += 1;
+            *full += 1;
         }
     }
 
@@ -163,16 +194,19 @@ impl<'a> Diagnostics<'a> {
         format!("{}:{line}", self.sources.get(span.source).map_or("", |source| source.name))
     }
 
-    /// The faults as an error, or nothing when there were none.
-    pub(crate) fn finish(mut self) -> Result<(), SchemaError> {
-        if self.found.is_empty() {
-            return Ok(());
+    /// The faults as an error; the warnings when there were none.
+    pub(crate) fn finish(mut self) -> Result<Vec<Diagnostic>, SchemaError> {
+        let found = std::mem::take(&mut self.found);
+        if found.is_empty() {
+            let warnings = std::mem::take(&mut self.warnings);
+            return Ok(self.told(warnings));
         }
-        let mut found = std::mem::take(&mut self.found);
-        found.sort_by_key(|(span, ..)| (span.source, span.start));
-        let diagnostics =
-            found.into_iter().map(|(span, message, help)| self.diagnostic(span, message, help)).collect();
-        Err(SchemaError { diagnostics, omitted: self.omitted })
+        Err(SchemaError { diagnostics: self.told(found), omitted: self.omitted })
+    }
+
+    fn told(&self, mut found: Vec<Finding>) -> Vec<Diagnostic> {
+        found.sort_by_key(|finding| (finding.span.source, finding.span.start));
+        found.into_iter().map(|finding| self.diagnostic(finding)).collect()
     }
 
     /// Number of the line, start of the line, the line itself.
@@ -185,7 +219,7 @@ impl<'a> Diagnostics<'a> {
         (before.matches('\n').count() + 1, starts, line)
     }
 
-    fn diagnostic(&self, span: Span, message: String, help: Option<String>) -> Diagnostic {
+    fn diagnostic(&self, Finding { code, span, message, help }: Finding) -> Diagnostic {
         let (line, starts, whole) = self.line_of(span);
         let offset = span.start.saturating_sub(starts).min(whole.len());
         let chars_before = whole.get(..offset).map_or(0, |before| before.chars().count());
@@ -204,6 +238,7 @@ impl<'a> Diagnostics<'a> {
             .collect();
         let before = chars_before - skipped;
         Diagnostic {
+            code,
             source: self.sources.get(span.source).map_or(String::new(), |source| source.name.to_owned()),
             line,
             column: chars_before + 1,

@@ -3,11 +3,21 @@
 //! Text is cut into tokens, read to a tree, resolved to numbers, proven to have an answer
 //! (stratified) and compiled to flat programs. What comes out is immutable.
 
+mod code;
+mod convert;
 mod diagnostic;
+mod expression;
+mod format;
 mod lex;
+mod load;
+mod openfga;
 mod parse;
+mod partial;
+mod print;
 pub(crate) mod program;
+mod reach;
 mod resolve;
+pub(crate) mod rule;
 mod stratify;
 mod syntax;
 
@@ -15,9 +25,14 @@ use std::fmt;
 
 use rustc_hash::FxHashMap;
 
+pub use convert::ConversionError;
 pub use diagnostic::{Diagnostic, SchemaError};
-pub(crate) use program::{Group, Op};
+pub use format::format_native;
+pub(crate) use program::{Group, Op, Program};
+pub(crate) use rule::{AllowedSubject, ConditionInfo, Deprecation, Dialect, Rule, SlotKind};
+use syntax::Origin;
 
+use crate::condition::Condition;
 use crate::name::nearest;
 
 /// One named part of a schema: each module of an application contributes its own.
@@ -61,14 +76,21 @@ pub struct Schema {
     pub(crate) type_ids: FxHashMap<Box<str>, u32>,
     pub(crate) slots: Vec<SlotInfo>,
     pub(crate) edges: Vec<EdgeInfo>,
-    pub(crate) groups: Vec<Group>,
-    pub(crate) ops: Vec<Op>,
+    /// In the order of the text.
+    pub(crate) conditions: Vec<ConditionInfo>,
+    pub(crate) dialect: Dialect,
+    /// OpenFGA: schema 1.2.
+    modular: bool,
+    warnings: Vec<Diagnostic>,
+    pub(crate) program: Program,
 }
 
 /// A type of objects.
 pub(crate) struct TypeInfo {
     pub(crate) name: Box<str>,
     pub(crate) doc: Box<str>,
+    pub(crate) deprecated: Option<Deprecation>,
+    pub(crate) origin: Origin,
     pub(crate) slot_ids: FxHashMap<Box<str>, u32>,
     /// In the order of the text.
     pub(crate) slots: Vec<u32>,
@@ -79,11 +101,20 @@ pub(crate) struct SlotInfo {
     pub(crate) name: Box<str>,
     pub(crate) doc: Box<str>,
     pub(crate) type_id: u32,
-    /// What may be stored; `None` for a permission.
-    pub(crate) edges: Option<Vec<u32>>,
+    pub(crate) kind: SlotKind,
+    pub(crate) deprecated: Option<Deprecation>,
+    pub(crate) origin: Origin,
+    /// The types of subject that a permission announces to hold.
+    pub(crate) announced: Option<Vec<u32>>,
+    pub(crate) rule: Rule,
+    /// What may be stored, in the order of the text: one form of subject may stand here several times, with and
+    /// without a condition. Empty for a permission.
+    pub(crate) allowed: Vec<AllowedSubject>,
+    /// The forms of subject in `allowed`, each once.
+    pub(crate) edges: Vec<u32>,
 }
 
-/// A kind of subject that may be stored in a relation.
+/// A form of subject that may be stored in a relation, whatever its condition and expiry.
 pub(crate) struct EdgeInfo {
     pub(crate) slot: u32,
     pub(crate) subject: SubjectKind,
@@ -128,7 +159,88 @@ impl Schema {
     ///
     /// [`SchemaError`] with every fault of all parts; two parts that define one type are a fault.
     pub fn compose(sources: &[Source<'_>]) -> Result<Self, SchemaError> {
-        resolve::compile(sources)
+        load::native(sources)
+    }
+
+    /// Compiles a native schema from one text and what it imports, directly or in turn.
+    ///
+    /// `import "parts/people.zed"` asks `read` for the path from the folder of the importing source, without `.`
+    /// and `..`; a path that leaves the folder of the root is not asked for. Nothing else is read.
+    ///
+    /// # How is a schema of several files read?
+    ///
+    /// ```
+    /// use formwork_authz::{Schema, Source};
+    ///
+    /// let root = Source { name: "root.zed", text: "use import\nimport \"people.zed\"\ndefinition rfi { relation assignee: user }" };
+    /// let schema = Schema::parse_with_imports(root, |path| {
+    ///     (path == "people.zed").then(|| "definition user {}".to_owned())
+    /// })?;
+    /// assert_eq!(schema.object_types().count(), 2);
+    /// # Ok::<(), formwork_authz::SchemaError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault of all sources; an import that `read` does not know is one.
+    pub fn parse_with_imports(
+        root: Source<'_>,
+        read: impl FnMut(&str) -> Option<String>,
+    ) -> Result<Self, SchemaError> {
+        load::with_imports(root, read)
+    }
+
+    /// Compiles an OpenFGA model from its DSL, schema 1.1 or 1.2.
+    ///
+    /// # How is an OpenFGA model read?
+    ///
+    /// ```
+    /// use formwork_authz::Schema;
+    ///
+    /// let schema = Schema::parse_openfga("
+    /// model
+    ///   schema 1.1
+    /// type user
+    /// type document
+    ///   relations
+    ///     define owner: [user]
+    ///     define viewer: [user, user:*] or owner
+    /// ")?;
+    /// assert_eq!(schema.subject_types("document", "viewer"), ["user", "user:*"]);
+    /// # Ok::<(), formwork_authz::SchemaError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault of the text.
+    pub fn parse_openfga(text: &str) -> Result<Self, SchemaError> {
+        openfga::parse(text)
+    }
+
+    /// Compiles an OpenFGA model from its JSON, as their API takes and gives it.
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault, at its place in the JSON.
+    pub fn parse_openfga_json(text: &str) -> Result<Self, SchemaError> {
+        openfga::parse_json(text)
+    }
+
+    /// Compiles an OpenFGA model from modules, of schema 1.2.
+    ///
+    /// One of the sources may be named `fga.mod` or end in `/fga.mod`: then it says which of the others belong to
+    /// the model, and in which order. Without it all do.
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError`] with every fault of all modules.
+    pub fn compose_openfga(modules: &[Source<'_>]) -> Result<Self, SchemaError> {
+        openfga::compose(modules)
+    }
+
+    /// What is odd about the schema, although it can be used.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
     }
 
     /// The types, in the order of the text.
@@ -138,12 +250,12 @@ impl Schema {
 
     /// The relations of a type, which are stored, in the order of the text.
     pub fn relations(&self, object_type: &str) -> impl Iterator<Item = &str> {
-        self.slots_of(object_type).filter(|slot| slot.edges.is_some()).map(|slot| &*slot.name)
+        self.slots_of(object_type).filter(|slot| slot.kind != SlotKind::Permission).map(|slot| &*slot.name)
     }
 
     /// The permissions of a type, which are computed, in the order of the text.
     pub fn permissions(&self, object_type: &str) -> impl Iterator<Item = &str> {
-        self.slots_of(object_type).filter(|slot| slot.edges.is_none()).map(|slot| &*slot.name)
+        self.slots_of(object_type).filter(|slot| slot.kind == SlotKind::Permission).map(|slot| &*slot.name)
     }
 
     /// The doc comment of a type, or of one of its relations and permissions.
@@ -157,8 +269,8 @@ impl Schema {
 
     /// The subjects that a relation may hold, as they are written: `user`, `team#member`, `user:*`.
     pub fn subject_types(&self, object_type: &str, relation: &str) -> Vec<String> {
-        let edges = self.slot_id(object_type, relation).and_then(|slot| self.slot(slot)?.edges.as_ref());
-        edges.into_iter().flatten().filter_map(|&edge| self.edge_text(edge)).collect()
+        let slot = self.slot_id(object_type, relation).and_then(|slot| self.slot(slot));
+        slot.into_iter().flat_map(|info| &info.edges).filter_map(|&edge| self.edge_text(edge)).collect()
     }
 
     fn slots_of(&self, object_type: &str) -> impl Iterator<Item = &SlotInfo> {
@@ -199,11 +311,36 @@ impl Schema {
     }
 
     pub(crate) fn group(&self, id: u32) -> Option<&Group> {
-        self.groups.get(id as usize)
+        self.program.groups.get(id as usize)
     }
 
     pub(crate) fn op(&self, id: u32) -> Option<&Op> {
-        self.ops.get(id as usize)
+        self.program.ops.get(id as usize)
+    }
+
+    /// A condition, compiled.
+    pub(crate) fn condition(&self, id: u32) -> Option<&Condition> {
+        self.program.conditions.get(id as usize)
+    }
+
+    pub(crate) fn condition_id(&self, name: &str) -> Option<u32> {
+        self.program.conditions.iter().position(|condition| condition.name() == name).map(|at| at as u32)
+    }
+
+    /// The edges that store subjects of this form, of all relations.
+    pub(crate) fn edges_of(&self, subject: SubjectKind) -> &[u32] {
+        self.program.edges_of.get(&subject).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether an edge may store a relationship with this condition, and with an expiry or without.
+    pub(crate) fn allows(&self, edge: u32, condition: Option<u32>, expiration: bool) -> bool {
+        let Some(info) = self.edge(edge) else { return false };
+        let allowed = self.slot(info.slot).map_or(&[][..], |slot| &slot.allowed);
+        allowed.iter().any(|allowed| {
+            allowed.subject == info.subject
+                && allowed.condition == condition
+                && allowed.expiration == expiration
+        })
     }
 
     /// `document#view`.
@@ -213,7 +350,7 @@ impl Schema {
 
     /// The edge that stores subjects of this form in a relation, if the relation may hold them.
     pub(crate) fn edge_for(&self, slot: u32, subject: SubjectKind) -> Option<u32> {
-        let edges = self.slot(slot)?.edges.as_ref()?;
+        let edges = &self.slot(slot)?.edges;
         edges.iter().copied().find(|&edge| self.edge(edge).is_some_and(|info| info.subject == subject))
     }
 

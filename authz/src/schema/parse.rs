@@ -1,33 +1,56 @@
-//! Tokens to a tree. Union binds tightest, then intersection, then exclusion, as in SpiceDB.
+//! Native tokens to a tree. Union binds tightest, then intersection, then exclusion, as in SpiceDB.
 //!
 //! After a fault the parser goes on with the next `relation`, `permission` or `definition`, so that
 //! one run tells of every fault.
 
-use crate::name::{MAX_NAME, check_name};
+use crate::name::{MAX_NAME, MAX_TYPE_NAME, check_name};
+use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, Span};
 use crate::schema::lex::{self, Kind, Token};
-use crate::schema::syntax::{Body, Definition, Expression, Item, Name, SubjectForm, SubjectType};
+use crate::schema::rule::Deprecation;
+use crate::schema::syntax::{
+    Body, Condition, Definition, Expression, File, Item, Name, Origin, SubjectForm, SubjectType, TypeName,
+};
 
 /// Parentheses in parentheses; each level costs stack.
-const MAX_NESTING: usize = 64;
-/// Words with a meaning of their own, now or in the language that this one follows.
-const RESERVED: [&str; 6] = ["definition", "relation", "permission", "nil", "self", "with"];
+pub(crate) const MAX_NESTING: usize = 64;
+/// `list<list<..>>`
+const MAX_TYPE_NESTING: usize = 8;
+/// Words with a meaning of their own wherever they stand.
+pub(crate) const RESERVED: [&str; 6] = ["definition", "caveat", "relation", "permission", "nil", "with"];
+/// Words that begin something at the top, or inside a definition.
+const TOP: [&str; 5] = ["definition", "caveat", "partial", "import", "use"];
+const INNER: [&str; 4] = ["relation", "permission", "definition", "caveat"];
+/// What `use` can switch on.
+pub(crate) const FEATURES: [&str; 6] =
+    ["deprecation", "expiration", "import", "partial", "self", "typechecking"];
 
-/// Reads the definitions of one source.
-pub(crate) fn parse(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> Vec<Definition> {
-    let tokens = lex::tokens(source, text, faults);
-    let mut parser = Parser { tokens: &tokens, at: 0, faults };
-    let mut definitions = Vec::new();
-    loop {
-        let doc = parser.doc();
-        if parser.eat(Kind::End) {
-            return definitions;
-        }
-        match parser.definition(doc) {
-            Ok(definition) => definitions.push(definition),
-            Err(Reported) => parser.skip_until(&["definition"]),
+/// Reads one source.
+pub(crate) fn parse(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> File {
+    let mut tokens = lex::tokens(source, text, faults);
+    tokens.retain(|token| token.kind != Kind::Comment);
+    let mut parser = Parser { tokens: &tokens, at: 0, faults, features: Vec::new() };
+    let mut file = File::default();
+    while parser.peek().kind != Kind::End {
+        if parser.top(&mut file).is_err() {
+            parser.skip_until(&TOP, false);
         }
     }
+    file
+}
+
+/// The paths that a source imports, whether the rest of it can be read or not.
+pub(crate) fn imports(text: &str) -> Vec<Name> {
+    let mut ignored = Diagnostics::new(&[]);
+    let tokens = lex::tokens(0, text, &mut ignored);
+    let pairs = tokens.iter().zip(tokens.iter().skip(1));
+    let found = pairs
+        .filter(|(word, path)| word.kind == Kind::Word && word.text == "import" && path.kind == Kind::Text);
+    found.map(|(_, path)| Name { text: unquoted(path.text), span: path.span }).collect()
+}
+
+fn unquoted(text: &str) -> String {
+    text.get(1..text.len().saturating_sub(1)).unwrap_or("").to_owned()
 }
 
 /// The fault is in the diagnostics already.
@@ -40,59 +63,186 @@ struct Parser<'t, 'f, 'a> {
     tokens: &'t [Token<'t>],
     at: usize,
     faults: &'f mut Diagnostics<'a>,
+    features: Vec<&'t str>,
 }
 
 impl<'t> Parser<'t, '_, '_> {
-    fn definition(&mut self, doc: String) -> Parsed<Definition> {
-        self.keyword("definition")?;
-        let name = self.name("the name of a type")?;
+    fn top(&mut self, file: &mut File) -> Parsed<()> {
+        let mut doc = self.doc();
+        let deprecated = self.decorators(&mut doc)?;
+        match self.peek().text {
+            "definition" if self.at_kind(Kind::Word) => {
+                self.advance();
+                file.definitions.push(self.definition(doc, deprecated)?);
+            }
+            "partial" if self.at_kind(Kind::Word) => {
+                self.advance();
+                file.partials.push(self.definition(doc, deprecated)?);
+            }
+            "caveat" if self.at_kind(Kind::Word) => {
+                self.advance();
+                file.conditions.push(self.condition(doc)?);
+            }
+            "import" if self.at_kind(Kind::Word) => {
+                self.advance();
+                let path = self.peek();
+                self.expect(Kind::Text, "the path of a file, in quotes")?;
+                file.imports.push(Name { text: unquoted(path.text), span: path.span });
+            }
+            "use" if self.at_kind(Kind::Word) => {
+                self.advance();
+                self.feature(file)?;
+            }
+            _ if self.at_kind(Kind::Semicolon) => self.advance(),
+            _ if self.at_kind(Kind::End) => {}
+            _ => {
+                self.unexpected("`definition`, `caveat`, `partial`, `import` or `use`");
+                // Always forward: otherwise the same token would be met again.
+                self.advance();
+                return Err(Reported);
+            }
+        }
+        Ok(())
+    }
+
+    fn feature(&mut self, file: &File) -> Parsed<()> {
+        let token = self.peek();
+        self.expect(Kind::Word, "a feature of the language")?;
+        if !FEATURES.contains(&token.text) {
+            let message =
+                format!("unknown feature `{}`", token.text.chars().take(MAX_NAME).collect::<String>());
+            self.faults.report_with(Code::UnknownFeature, token.span, message, || {
+                Some(format!("the features are {}", FEATURES.map(|name| format!("`{name}`")).join(", ")))
+            });
+        } else if !file.definitions.is_empty() || !file.conditions.is_empty() {
+            let message = "`use` must stand before the first definition";
+            self.faults.report(Code::UnknownFeature, token.span, message);
+        }
+        self.features.push(token.text);
+        Ok(())
+    }
+
+    /// `@deprecated`, `@deprecated("why")`, `@deprecated(error, "why")`, `@deprecated(level: error, ..)`
+    fn decorators(&mut self, doc: &mut String) -> Parsed<Option<Deprecation>> {
+        let mut found = None;
+        while self.eat(Kind::At) {
+            let name = self.peek();
+            self.expect(Kind::Word, "the name of a mark")?;
+            if name.text != "deprecated" {
+                let message =
+                    format!("unknown mark `@{}`", name.text.chars().take(MAX_NAME).collect::<String>());
+                let help = || Some("the only mark is `@deprecated(warn, \"why\")`".to_owned());
+                self.faults.report_with(Code::BadDecorator, name.span, message, help);
+            }
+            let mut mark = Deprecation { refused: false, message: "".into() };
+            if self.eat(Kind::OpenParen) {
+                loop {
+                    let named = self.peek_at(1).kind == Kind::Colon && self.at_kind(Kind::Word);
+                    if named {
+                        self.advance();
+                        self.advance();
+                    }
+                    let value = self.peek();
+                    match (value.kind, value.text) {
+                        (Kind::Text, text) => mark.message = unquoted(text).into(),
+                        (Kind::Word, "warn") => mark.refused = false,
+                        (Kind::Word, "error") => mark.refused = true,
+                        _ => {
+                            self.unexpected("`warn`, `error` or a text in quotes");
+                            return Err(Reported);
+                        }
+                    }
+                    self.advance();
+                    if !self.eat(Kind::Comma) {
+                        break;
+                    }
+                }
+                self.expect(Kind::CloseParen, "`,` or `)`")?;
+            }
+            self.eat(Kind::Semicolon);
+            found = Some(mark);
+            let more = self.doc();
+            if doc.is_empty() {
+                *doc = more;
+            }
+        }
+        Ok(found)
+    }
+
+    fn definition(&mut self, doc: String, deprecated: Option<Deprecation>) -> Parsed<Definition> {
+        let name = self.path("the name of a type")?;
         self.expect(Kind::OpenBrace, "`{`")?;
-        let mut items = Vec::new();
+        let (mut items, origin) = (Vec::new(), Origin::default());
         loop {
             let item_doc = self.doc();
             if self.eat(Kind::CloseBrace) {
-                return Ok(Definition { name, doc, items });
+                return Ok(Definition { name, doc, deprecated, items, extends: false, origin });
             }
-            if self.peek().kind == Kind::End || self.at_word("definition") {
+            if self.peek().kind == Kind::End || self.at_word("definition") || self.at_word("caveat") {
                 self.unexpected("`relation`, `permission` or `}`");
                 // What was read of this definition still serves the others as a name.
-                return Ok(Definition { name, doc, items });
+                return Ok(Definition { name, doc, deprecated, items, extends: false, origin });
             }
             match self.item(item_doc) {
                 Ok(item) => items.push(item),
-                Err(Reported) => self.skip_until(&["relation", "permission", "definition"]),
+                Err(Reported) => self.skip_until(&INNER, true),
             }
         }
     }
 
-    fn item(&mut self, doc: String) -> Parsed<Item> {
-        let item = if self.at_word("relation") {
+    fn item(&mut self, mut doc: String) -> Parsed<Item> {
+        let deprecated = self.decorators(&mut doc)?;
+        let (name, body) = if self.at_word("relation") {
             self.advance();
             let name = self.name("the name of a relation")?;
             self.expect(Kind::Colon, "`:`")?;
-            Item { name, doc, body: Body::Relation(self.subject_types()?) }
+            (name, Body::Relation(self.subject_types()?))
         } else if self.at_word("permission") {
             self.advance();
             let name = self.name("the name of a permission")?;
+            let announced = if self.eat(Kind::Colon) { Some(self.announced()?) } else { None };
             self.expect(Kind::Equals, "`=`")?;
-            Item { name, doc, body: Body::Permission(self.exclusion(0)?) }
+            (name, Body::Permission { announced, expression: self.conditional(0)? })
+        } else if self.eat(Kind::Ellipsis) {
+            (self.path("the name of a partial")?, Body::Include)
         } else {
             self.unexpected("`relation`, `permission` or `}`");
             // Always forward: otherwise the same token would be met again.
             self.advance();
             return Err(Reported);
         };
+        let item = Item { name, doc, deprecated, body, origin: Origin::default() };
         self.eat(Kind::Semicolon);
-        let ended = matches!(self.peek().kind, Kind::CloseBrace | Kind::End | Kind::Doc);
-        if ended || self.at_word("relation") || self.at_word("permission") || self.at_word("definition") {
+        let ended = matches!(self.peek().kind, Kind::CloseBrace | Kind::End | Kind::At | Kind::Ellipsis);
+        if ended || INNER.iter().any(|word| self.at_word(word)) {
             return Ok(item);
         }
-        let expected = match item.body {
+        let arrow = matches!(self.peek().kind, Kind::Arrow | Kind::Dot);
+        if arrow && matches!(item.body, Body::Permission { .. }) {
+            let help =
+                || Some("give the first arrow a permission of its own, and start at that type".to_owned());
+            let span = self.peek().span;
+            self.faults.report_with(
+                Code::ArrowChain,
+                span,
+                "an arrow cannot follow an arrow or an expression",
+                help,
+            );
+            return Err(Reported);
+        }
+        self.unexpected(match item.body {
             Body::Relation(_) => "`|`, `relation`, `permission` or `}`",
-            Body::Permission(_) => "`+`, `&`, `-`, `relation`, `permission` or `}`",
-        };
-        self.unexpected(expected);
+            _ => "`+`, `&`, `-`, `relation`, `permission` or `}`",
+        });
         Err(Reported)
+    }
+
+    fn announced(&mut self) -> Parsed<Vec<Name>> {
+        let mut types = vec![self.path("a type of subjects")?];
+        while self.eat(Kind::Pipe) {
+            types.push(self.path("a type of subjects")?);
+        }
+        Ok(types)
     }
 
     fn subject_types(&mut self) -> Parsed<Vec<SubjectType>> {
@@ -104,19 +254,66 @@ impl<'t> Parser<'t, '_, '_> {
     }
 
     fn subject_type(&mut self) -> Parsed<SubjectType> {
-        let name = self.name("a type of subjects")?;
+        let deprecated = self.decorators(&mut String::new())?;
+        let name = self.path("a type of subjects")?;
         let mut span = name.span;
         let form = if self.eat(Kind::Hash) {
-            let relation = self.name("a relation or permission of that type")?;
-            span.end = relation.span.end;
-            SubjectForm::Userset(relation)
+            if self.at_kind(Kind::Ellipsis) {
+                span.end = self.peek().span.end;
+                self.advance();
+                SubjectForm::Plain
+            } else {
+                let relation = self.name("a relation or permission of that type")?;
+                span.end = relation.span.end;
+                SubjectForm::Userset(relation)
+            }
         } else if self.eat(Kind::Colon) {
             span.end = self.expect(Kind::Star, "`*`")?.end;
             SubjectForm::Wildcard
         } else {
             SubjectForm::Plain
         };
-        Ok(SubjectType { name, form, span })
+        let (mut condition, mut expiration) = (None, false);
+        if self.at_word("with") {
+            self.advance();
+            if self.at_expiration() {
+                expiration = true;
+                span.end = self.peek().span.end;
+                self.advance();
+            } else {
+                let name = self.path("the name of a condition, or `expiration`")?;
+                span.end = name.span.end;
+                condition = Some(name);
+                if self.at_word("and") {
+                    self.advance();
+                    let token = self.peek();
+                    if token.text != "expiration" {
+                        self.unexpected("`expiration`");
+                        return Err(Reported);
+                    }
+                    expiration = true;
+                    span.end = token.span.end;
+                    self.advance();
+                }
+            }
+        }
+        Ok(SubjectType { name, form, condition, expiration, deprecated, span })
+    }
+
+    /// Without the feature it is a name like any other.
+    fn at_expiration(&self) -> bool {
+        self.at_word("expiration") && self.features.contains(&"expiration")
+    }
+
+    /// `expression`, or `expression with condition`: the extension of a permission that carries a condition.
+    fn conditional(&mut self, depth: usize) -> Parsed<Expression> {
+        let expression = self.exclusion(depth)?;
+        if !self.at_word("with") {
+            return Ok(expression);
+        }
+        self.advance();
+        let condition = self.path("the name of a condition")?;
+        Ok(Expression::Conditional(Box::new(expression), condition))
     }
 
     fn exclusion(&mut self, depth: usize) -> Parsed<Expression> {
@@ -152,11 +349,12 @@ impl<'t> Parser<'t, '_, '_> {
         if self.peek().kind == Kind::OpenParen {
             if depth == MAX_NESTING {
                 let span = self.peek().span;
-                self.faults.report(span, format!("parentheses are nested more than {MAX_NESTING} deep"));
+                let message = format!("parentheses are nested more than {MAX_NESTING} deep");
+                self.faults.report(Code::Nesting, span, message);
                 return Err(Reported);
             }
             self.advance();
-            let inner = self.exclusion(depth + 1)?;
+            let inner = self.conditional(depth + 1)?;
             self.expect(Kind::CloseParen, "`)`")?;
             return Ok(inner);
         }
@@ -164,12 +362,104 @@ impl<'t> Parser<'t, '_, '_> {
             self.advance();
             return Ok(Expression::Nil);
         }
-        let name = self.name("a relation, a permission, `nil` or `(`")?;
+        if self.at_word("self") && self.features.contains(&"self") {
+            self.advance();
+            return Ok(Expression::Itself);
+        }
+        let relation = self.name("a relation, a permission, `nil` or `(`")?;
         if self.eat(Kind::Arrow) {
             let target = self.name("the relation or permission that the arrow leads to")?;
-            return Ok(Expression::Arrow(name, target));
+            return Ok(Expression::Arrow { relation, target, all: false });
         }
-        Ok(Expression::Reference(name))
+        if !self.eat(Kind::Dot) {
+            return Ok(Expression::Reference(relation));
+        }
+        let all = self.at_word("all");
+        if !all && !self.at_word("any") {
+            self.unexpected("`any` or `all`");
+            return Err(Reported);
+        }
+        self.advance();
+        self.expect(Kind::OpenParen, "`(`")?;
+        let target = self.name("the relation or permission that the arrow leads to")?;
+        self.expect(Kind::CloseParen, "`)`")?;
+        Ok(Expression::Arrow { relation, target, all })
+    }
+
+    fn condition(&mut self, doc: String) -> Parsed<Condition> {
+        let name = self.path("the name of a condition")?;
+        self.expect(Kind::OpenParen, "`(`")?;
+        let mut parameters = Vec::new();
+        if self.at_kind(Kind::CloseParen) {
+            let message = format!("the condition `{}` has no parameters", name.text);
+            let help = || {
+                Some("what needs no parameter needs no condition: write `nil`, or leave it out".to_owned())
+            };
+            self.faults.report_with(Code::NoParameters, name.span, message, help);
+        } else {
+            loop {
+                let parameter = self.word("the name of a parameter")?;
+                parameters.push((parameter, self.type_name(0)?));
+                if !self.eat(Kind::Comma) {
+                    break;
+                }
+            }
+        }
+        self.expect(Kind::CloseParen, "`,` or `)`")?;
+        self.expect(Kind::OpenBrace, "`{`")?;
+        let body = self.peek();
+        self.expect(Kind::Cel, "an expression")?;
+        self.expect(Kind::CloseBrace, "`}`")?;
+        let expression = Name { text: body.text.to_owned(), span: body.span };
+        Ok(Condition { name, doc, parameters, expression, origin: Origin::default() })
+    }
+
+    fn type_name(&mut self, depth: usize) -> Parsed<TypeName> {
+        let name = self.word("the type of the parameter")?;
+        let mut of = Vec::new();
+        if self.at_kind(Kind::Less) {
+            if depth == MAX_TYPE_NESTING {
+                let message = format!("types are nested more than {MAX_TYPE_NESTING} deep");
+                self.faults.report(Code::Nesting, name.span, message);
+                return Err(Reported);
+            }
+            self.advance();
+            of.push(self.type_name(depth + 1)?);
+            while self.eat(Kind::Comma) {
+                of.push(self.type_name(depth + 1)?);
+            }
+            self.expect(Kind::Greater, "`>`")?;
+        }
+        Ok(TypeName { name, of })
+    }
+
+    /// A word that is no name of the schema: parameters may be written as CEL writes them.
+    fn word(&mut self, expected: &str) -> Parsed<Name> {
+        let token = self.peek();
+        let fits = token.text.len() <= MAX_NAME && !token.text.starts_with(|c: char| c.is_ascii_digit());
+        if token.kind != Kind::Word || !fits {
+            self.unexpected(expected);
+            return Err(Reported);
+        }
+        self.advance();
+        Ok(Name { text: token.text.to_owned(), span: token.span })
+    }
+
+    /// A name with the namespaces before it: `tenant/document`.
+    fn path(&mut self, expected: &str) -> Parsed<Name> {
+        let mut path = self.name(expected)?;
+        while self.eat(Kind::Slash) {
+            let part = self.name(expected)?;
+            path.text.push('/');
+            path.text.push_str(&part.text);
+            path.span.end = part.span.end;
+        }
+        if path.text.len() > MAX_TYPE_NAME {
+            let message = format!("a name with its namespaces is longer than {MAX_TYPE_NAME} bytes");
+            self.faults.report(Code::InvalidName, path.span, message);
+            return Err(Reported);
+        }
+        Ok(path)
     }
 
     fn name(&mut self, expected: &str) -> Parsed<Name> {
@@ -180,7 +470,7 @@ impl<'t> Parser<'t, '_, '_> {
         }
         if let Err((_, fault)) = check_name(token.text) {
             let help = || Some("names are lower case: `[a-z][a-z0-9_]*`, at most 64 bytes".to_owned());
-            self.faults.report_with(token.span, format!("a name {fault}"), help);
+            self.faults.report_with(Code::InvalidName, token.span, format!("a name {fault}"), help);
             if token.text.len() > MAX_NAME {
                 return Err(Reported);
             }
@@ -192,22 +482,11 @@ impl<'t> Parser<'t, '_, '_> {
     /// The doc comments that stand here, one a line.
     fn doc(&mut self) -> String {
         let mut lines = Vec::new();
-        while self.peek().kind == Kind::Doc {
-            lines.push(lex::doc_text(self.peek().text));
-            self.advance();
+        while let Some(token) = self.tokens.get(self.at).filter(|token| token.kind == Kind::Doc) {
+            lines.push(lex::doc_text(token.text));
+            self.at += 1;
         }
-        lines.join("\n")
-    }
-
-    fn keyword(&mut self, word: &str) -> Parsed<()> {
-        if self.at_word(word) {
-            self.advance();
-            return Ok(());
-        }
-        self.unexpected(&format!("`{word}`"));
-        // Always forward: otherwise the same token would be met again.
-        self.advance();
-        Err(Reported)
+        lines.join("\n").trim_matches('\n').to_owned()
     }
 
     fn expect(&mut self, kind: Kind, expected: &str) -> Parsed<Span> {
@@ -223,15 +502,25 @@ impl<'t> Parser<'t, '_, '_> {
         let token = self.peek();
         let found = match token.kind {
             Kind::End => "the end".to_owned(),
-            Kind::Doc => "a doc comment".to_owned(),
             _ => format!("`{}`", token.text.chars().take(MAX_NAME).collect::<String>()),
         };
-        self.faults.report(token.span, format!("expected {expected}, found {found}"));
+        self.faults.report(Code::Unexpected, token.span, format!("expected {expected}, found {found}"));
     }
 
     fn peek(&self) -> Token<'t> {
+        self.peek_at(0)
+    }
+
+    /// A token ahead. Doc comments between are passed over: they only count before a declaration.
+    fn peek_at(&self, ahead: usize) -> Token<'t> {
         let end = Token { kind: Kind::End, text: "", span: Span::default() };
-        self.tokens.get(self.at).or(self.tokens.last()).copied().unwrap_or(end)
+        let rest = self.tokens.get(self.at..).unwrap_or_default();
+        let mut rest = rest.iter().filter(|token| token.kind != Kind::Doc);
+        rest.nth(ahead).or(self.tokens.last()).copied().unwrap_or(end)
+    }
+
+    fn at_kind(&self, kind: Kind) -> bool {
+        self.peek().kind == kind
     }
 
     fn at_word(&self, word: &str) -> bool {
@@ -248,14 +537,16 @@ impl<'t> Parser<'t, '_, '_> {
     }
 
     fn advance(&mut self) {
+        while self.tokens.get(self.at).is_some_and(|token| token.kind == Kind::Doc) {
+            self.at += 1;
+        }
         if self.at + 1 < self.tokens.len() {
             self.at += 1;
         }
     }
 
-    /// Passes over what cannot be read, up to one of the words, a closing brace or the end.
-    fn skip_until(&mut self, words: &[&str]) {
-        let inside = words.contains(&"relation");
+    /// Passes over what cannot be read, up to one of the words, the end or, inside a definition, its brace.
+    fn skip_until(&mut self, words: &[&str], inside: bool) {
         loop {
             let token = self.peek();
             let stop = match token.kind {

@@ -6,8 +6,8 @@
 
 use std::collections::VecDeque;
 
-use crate::schema::program::{Op, Rule, Walk};
-use crate::schema::{EdgeInfo, SlotInfo, SubjectKind};
+use crate::schema::rule::Rule;
+use crate::schema::{SlotInfo, SubjectKind};
 
 /// Exclusions of exclusions; each level of an answer costs stack.
 pub(crate) const MAX_LAYERS: usize = 64;
@@ -15,74 +15,64 @@ pub(crate) const MAX_LAYERS: usize = 64;
 #[derive(Debug, Clone, Copy)]
 struct Link {
     to: u32,
-    excluded: bool,
+    /// Exclusions on the way: of how many is it a subtrahend.
+    excluded: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unstratified {
-    /// The groups of the cycle, from the one that excludes back to itself.
+    /// The slots of the cycle, from the one that excludes back to itself.
     Cycle(Vec<u32>),
-    /// A group that stands on more layers than allowed.
+    /// A slot that stands on more layers than allowed.
     TooDeep(u32),
 }
 
 /// Finds exclusions that go through a cycle, or layers that are too many.
-pub(crate) fn verify(
-    slots: &[SlotInfo],
-    edges: &[EdgeInfo],
-    rules: &[Option<Rule>],
-    ops: &[Op],
-) -> Vec<Unstratified> {
-    let links: Vec<Vec<Link>> =
-        (0..rules.len()).map(|group| links_of(group, slots, edges, rules, ops)).collect();
+pub(crate) fn verify(slots: &[SlotInfo]) -> Vec<Unstratified> {
+    let (links, own): (Vec<Vec<Link>>, Vec<usize>) = slots.iter().map(links_of).unzip();
     let component = components(&links);
-    let component_of = |group: u32| component.get(group as usize).copied().unwrap_or(0);
+    let component_of = |slot: u32| component.get(slot as usize).copied().unwrap_or(0);
     let mut found = Vec::new();
     for (from, outgoing) in links.iter().enumerate() {
         let from = from as u32;
         for link in outgoing {
-            if link.excluded && component_of(link.to) == component_of(from) {
+            if link.excluded > 0 && component_of(link.to) == component_of(from) {
                 found.push(Unstratified::Cycle(cycle(from, link.to, &links)));
             }
         }
     }
     if found.is_empty() {
-        found.extend(deepest(&links, &component).map(Unstratified::TooDeep));
+        found.extend(deepest(&links, &own, &component).map(Unstratified::TooDeep));
     }
     found
 }
 
-fn links_of(
-    group: usize,
-    slots: &[SlotInfo],
-    edges: &[EdgeInfo],
-    rules: &[Option<Rule>],
-    ops: &[Op],
-) -> Vec<Link> {
-    let mut links = Vec::new();
-    let stored = slots.get(group).and_then(|slot| slot.edges.as_ref());
-    for &edge in stored.into_iter().flatten() {
-        if let Some(SubjectKind::Userset(to)) = edges.get(edge as usize).map(|info| info.subject) {
-            links.push(Link { to, excluded: false });
-        }
-    }
-    let mut todo: Vec<&Rule> = rules.get(group).and_then(Option::as_ref).into_iter().collect();
-    while let Some(rule) = todo.pop() {
+/// What a slot leads to, and the layers of exclusion in its own rule.
+fn links_of(slot: &SlotInfo) -> (Vec<Link>, usize) {
+    let (mut links, mut deepest) = (Vec::new(), 0);
+    let mut todo = vec![(&slot.rule, 0)];
+    while let Some((rule, excluded)) = todo.pop() {
+        deepest = deepest.max(excluded);
         match rule {
-            Rule::Nil => {}
-            Rule::Group(to) => links.push(Link { to: *to, excluded: false }),
-            Rule::Arrow(walks) => {
-                links.extend(walks.iter().map(|Walk { target, .. }| Link { to: *target, excluded: false }));
+            Rule::Nil | Rule::Itself => {}
+            Rule::This => links.extend(slot.allowed.iter().filter_map(|allowed| match allowed.subject {
+                SubjectKind::Userset(to) => Some(Link { to, excluded }),
+                _ => None,
+            })),
+            Rule::Slot(to) => links.push(Link { to: *to, excluded }),
+            Rule::Arrow { targets, .. } => {
+                links.extend(targets.iter().map(|&(_, to)| Link { to, excluded }));
             }
-            Rule::Union(operands) => todo.extend(operands),
-            Rule::Op(op) => {
-                let Some(op) = ops.get(*op as usize) else { continue };
-                links.extend(op.require.iter().map(|&to| Link { to, excluded: false }));
-                links.extend(op.except.iter().map(|&to| Link { to, excluded: true }));
+            Rule::Union(rules) | Rule::Intersection(rules) => {
+                todo.extend(rules.iter().map(|rule| (rule, excluded)));
             }
+            Rule::Exclusion(rule, subtrahend) => {
+                todo.extend([(&**rule, excluded), (subtrahend, excluded + 1)])
+            }
+            Rule::Conditional(rule, _) => todo.push((rule, excluded)),
         }
     }
-    links
+    (links, deepest)
 }
 
 /// Strongly connected components after Tarjan, without recursion: the number of each group's
@@ -174,19 +164,20 @@ fn cycle(from: u32, excluded: u32, links: &[Vec<Link>]) -> Vec<u32> {
 }
 
 /// A group on more layers of exclusion than allowed.
-fn deepest(links: &[Vec<Link>], component: &[u32]) -> Option<u32> {
+fn deepest(links: &[Vec<Link>], own: &[usize], component: &[u32]) -> Option<u32> {
     let mut by_component: Vec<(u32, u32)> = component.iter().copied().zip(0..).collect();
     by_component.sort_unstable();
     let mut depth = vec![0; links.len()];
-    for (number, group) in by_component {
-        for link in links.get(group as usize).into_iter().flatten() {
+    for (number, slot) in by_component {
+        let below = links.get(slot as usize).into_iter().flatten().map(|link| {
             let below = component.get(link.to as usize).copied().unwrap_or(number);
-            let layers = depth.get(below as usize).copied().unwrap_or(0) + usize::from(link.excluded);
-            if let Some(own) = depth.get_mut(number as usize) {
-                *own = layers.max(*own);
-                if *own > MAX_LAYERS {
-                    return Some(group);
-                }
+            depth.get(below as usize).copied().unwrap_or(0) + link.excluded
+        });
+        let layers = below.chain(own.get(slot as usize).copied()).max().unwrap_or(0);
+        if let Some(deepest) = depth.get_mut(number as usize) {
+            *deepest = layers.max(*deepest);
+            if *deepest > MAX_LAYERS {
+                return Some(slot);
             }
         }
     }

@@ -10,6 +10,9 @@
 
 mod agreement;
 mod engine;
+mod faults;
 mod language;
 mod naive;
+mod random;
 mod store;
+mod terms;

@@ -15,6 +15,9 @@ create table platform.permission_changes (
   subject_ns varchar(100) not null,
   subject_id varchar(200) not null,
   subject_rel varchar(100),
+  condition varchar(100),
+  context jsonb,
+  expires_at timestamptz,
   at timestamptz not null default now()
 );
 create index permission_changes_by_xid on platform.permission_changes (tenant_id, xid);
@@ -35,8 +38,10 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into platform.permission_changes
-    (tenant_id, op, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
-  select tenant_id, 'touch', namespace, object_id, relation, subject_ns, subject_id, subject_rel
+    (tenant_id, op, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+     condition, context, expires_at)
+  select tenant_id, 'touch', namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+         condition, context, expires_at
     from new_rows;
   return null;
 end;
@@ -58,7 +63,8 @@ begin
 end;
 $$;
 
--- An update takes the old tuple away and adds the new one; a tuple that is in both is not changed.
+-- An update takes the old tuple away and adds the new one; a tuple that is in both is not changed. One
+-- whose condition or expiry has changed is the same tuple, touched again.
 create function platform.log_permission_update() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -71,11 +77,14 @@ begin
     select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel from new_rows
   ) gone;
   insert into platform.permission_changes
-    (op, tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
+    (op, tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+     condition, context, expires_at)
   select 'touch', come.* from (
-    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel from new_rows
+    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+           condition, context, expires_at from new_rows
     except
-    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel from old_rows
+    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+           condition, context, expires_at from old_rows
   ) come;
   return null;
 end;

@@ -9,6 +9,10 @@ create table permission_tuples (
   subject_ns varchar(100) not null,
   subject_id varchar(200) not null,
   subject_rel varchar(100),
+  -- Under which it counts; neither is a part of which relationship it is.
+  condition varchar(100),
+  context jsonb check (context is null or (condition is not null and jsonb_typeof(context) = 'object')),
+  expires_at timestamptz,
   created_at timestamptz not null default now(),
   primary key (tenant_id, id),
   constraint permission_tuples_unique

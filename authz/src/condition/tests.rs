@@ -1,0 +1,105 @@
+use super::*;
+
+fn condition(parameters: &[(&str, ParameterType)], expression: &str) -> Result<Condition, String> {
+    let info = ConditionInfo {
+        name: "test".into(),
+        doc: "".into(),
+        parameters: parameters.iter().map(|(name, of)| ((*name).into(), of.clone())).collect(),
+        expression: expression.into(),
+        origin: Default::default(),
+        span: Default::default(),
+    };
+    Condition::compile(&info, Dialect::Native)
+}
+
+#[track_caller]
+fn outcome(parameters: &[(&str, ParameterType)], expression: &str, stored: &str, request: &str) -> Outcome {
+    let condition = condition(parameters, expression).unwrap();
+    let map = |text: &str| serde_json::from_str::<Map<String, Json>>(text).unwrap();
+    let stored = condition.bind(&map(stored)).unwrap();
+    condition.evaluate(Some(&stored), &map(request))
+}
+
+#[test]
+fn stored_context_wins_over_the_request() {
+    let int = [("limit", ParameterType::Int)];
+    assert_eq!(outcome(&int, "limit > 5", r#"{"limit": 3}"#, r#"{"limit": 9}"#), Outcome::Fails);
+    assert_eq!(outcome(&int, "limit > 5", "{}", r#"{"limit": 9}"#), Outcome::Holds);
+    assert_eq!(outcome(&int, "limit > 5", "{}", r#"{"other": 9}"#), Outcome::Missing(vec![0]));
+}
+
+#[test]
+fn what_is_missing_counts_only_where_it_decides() {
+    let both = [("a", ParameterType::Bool), ("b", ParameterType::Bool), ("unused", ParameterType::Bool)];
+    assert_eq!(outcome(&both, "a || b", "{}", r#"{"b": true}"#), Outcome::Holds);
+    assert_eq!(outcome(&both, "a && b", "{}", r#"{"b": false}"#), Outcome::Fails);
+    assert_eq!(outcome(&both, "a && b", "{}", r#"{"b": true}"#), Outcome::Missing(vec![0]));
+    assert_eq!(outcome(&both, "a && b", "{}", "{}"), Outcome::Missing(vec![0, 1]));
+}
+
+#[test]
+fn parameters_of_every_type_are_read() {
+    use ParameterType::*;
+    for (of, expression, json) in [
+        (Any, "x.a == 1.0", r#"{"x": {"a": 1}}"#),
+        (Bool, "x", r#"{"x": true}"#),
+        (String, "x == 'y'", r#"{"x": "y"}"#),
+        (Int, "x == 7", r#"{"x": 7.0}"#),
+        (Uint, "x == 7u", r#"{"x": "7"}"#),
+        (Double, "x < 1.0", r#"{"x": 0.5}"#),
+        (Bytes, "x == b'hi'", r#"{"x": "aGk="}"#),
+        (Duration, "x == duration('90m')", r#"{"x": "1h30m"}"#),
+        (Timestamp, "x < timestamp('2026-01-01T00:00:00Z')", r#"{"x": "2025-12-31T23:59:59Z"}"#),
+        (IpAddress, "x.in_cidr('10.0.0.0/8') && x == ipaddress('10.1.2.3')", r#"{"x": "10.1.2.3"}"#),
+        (IpAddress, "x.in_cidr('2001:db8::/32')", r#"{"x": "2001:db8::1"}"#),
+        (IpAddress, "!x.in_cidr('2001:db8::/32')", r#"{"x": "10.0.0.1"}"#),
+        (List(Box::new(String)), "'b' in x && x.exists(y, y == 'a')", r#"{"x": ["a", "b"]}"#),
+        (Map(Box::new(Int)), "x.a == 1 && x['b'] == 2", r#"{"x": {"a": 1, "b": 2}}"#),
+        (Map(Box::new(Any)), "x.isSubtreeOf({'a': {'b': 1.0, 'c': 2.0}})", r#"{"x": {"a": {"b": 1}}}"#),
+    ] {
+        assert_eq!(
+            outcome(&[("x", of.clone())], expression, "{}", json),
+            Outcome::Holds,
+            "{of:?} {expression}"
+        );
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_an_error() {
+    let Outcome::Fault(error) = outcome(&[("x", ParameterType::Int)], "x > 1", "{}", r#"{"x": "many"}"#)
+    else {
+        panic!("it is not of the type");
+    };
+    assert_eq!(error.to_string(), "condition `test`: parameter `x` must be an integer of 64 bits");
+    let unknown = condition(&[], "true").unwrap().bind(&serde_json::from_str(r#"{"y": 1}"#).unwrap());
+    assert_eq!(unknown.unwrap_err().to_string(), "condition `test`: `y` is not one of its parameters");
+}
+
+#[test]
+fn a_condition_that_runs_away_is_an_error() {
+    let list = ParameterType::List(Box::new(ParameterType::Int));
+    let many = format!(r#"{{"x": [{}]}}"#, ["1"; 1_000].join(","));
+    let cubic = "x.all(a, x.all(b, x.all(c, a + b + c > 0)))";
+    let Outcome::Fault(error) = outcome(&[("x", list.clone())], cubic, "{}", &many) else {
+        panic!("it would run for minutes");
+    };
+    assert!(error.reason().contains("steps"), "{error}");
+    assert_eq!(outcome(&[("x", list.clone())], cubic, "{}", r#"{"x": [1, 2, 3]}"#), Outcome::Holds);
+    assert_eq!(outcome(&[("x", list)], "x.all(a, a > 0)", "{}", &many), Outcome::Holds);
+}
+
+#[test]
+fn what_fails_is_an_error_and_no_answer() {
+    for (expression, json) in [("10 / x > 1", r#"{"x": 0}"#), ("x + 1", r#"{"x": 1}"#)] {
+        let outcome = outcome(&[("x", ParameterType::Int)], expression, "{}", json);
+        assert!(matches!(outcome, Outcome::Fault(_)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn an_expression_that_is_none_is_not_compiled() {
+    for expression in ["", "a +", "y == 1", "((((", "x.all(y, z)"] {
+        assert!(condition(&[("x", ParameterType::Int)], expression).is_err(), "{expression}");
+    }
+}

@@ -1,0 +1,357 @@
+//! Native text laid out in one way, with its comments.
+//!
+//! The layout is made from the tokens, from where comments stood (behind something or on a line of their own)
+//! and from where empty lines were, so that text that is laid out comes out as it went in.
+
+use crate::schema::diagnostic::{Diagnostics, SchemaError};
+use crate::schema::lex::{self, Kind, Token};
+use crate::schema::load::fits;
+use crate::schema::print::MAX_WIDTH;
+use crate::schema::{Source, parse};
+
+/// Lays out native text: four spaces, one blank, one declaration a line, empty lines and comments kept.
+///
+/// # How is a schema laid out?
+///
+/// ```
+/// let text = "definition user{} // people\ndefinition team{relation member:user|team#member}";
+/// assert_eq!(
+///     formwork_authz::format_native(text)?,
+///     "definition user {} // people\n\ndefinition team {\n    relation member: user | team#member\n}\n"
+/// );
+/// # Ok::<(), formwork_authz::SchemaError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`SchemaError`] when the text cannot be read. Names are not looked up.
+pub fn format_native(text: &str) -> Result<String, SchemaError> {
+    let sources = [Source { name: "schema", text }];
+    let mut faults = Diagnostics::new(&sources);
+    let mut tokens = Vec::new();
+    if fits(0, text, &mut faults) {
+        parse::parse(0, text, &mut faults);
+        tokens = lex::tokens(0, text, &mut Diagnostics::new(&sources));
+    }
+    faults.finish()?;
+    let mut layout = Layout { text, out: String::new(), depth: 0, statement: Vec::new(), last_end: 0 };
+    for token in tokens {
+        layout.take(token);
+    }
+    Ok(layout.out)
+}
+
+/// The lines of an expression, four spaces in. Behind the first, what all lines have in common is taken off;
+/// an expression with text over several lines stays as it is.
+pub(crate) fn indented(expression: &str) -> String {
+    let verbatim = expression.contains("\"\"\"") || expression.contains("'''");
+    let blanks = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
+    let rest = expression.lines().skip(1).filter(|line| !line.trim().is_empty());
+    let common = rest.map(blanks).min().unwrap_or(0);
+    let mut text = String::new();
+    for (at, line) in expression.split('\n').enumerate() {
+        if at == 0 {
+            text.push_str("    ");
+            text.push_str(if verbatim { line } else { line.trim() });
+        } else if verbatim {
+            text.push_str(line);
+        } else if !line.trim().is_empty() {
+            text.push_str("    ");
+            text.push_str(line.get(common..).unwrap_or("").trim_end());
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A part of a declaration that is being collected.
+enum Piece<'a> {
+    Token(Token<'a>),
+    /// A comment, and whether it has its line to itself.
+    Comment(Token<'a>, bool),
+}
+
+struct Layout<'a> {
+    text: &'a str,
+    out: String,
+    /// Inside a definition: 1.
+    depth: usize,
+    /// The declaration so far, without its end.
+    statement: Vec<Piece<'a>>,
+    /// Where the last token ended.
+    last_end: usize,
+}
+
+impl<'a> Layout<'a> {
+    fn take(&mut self, token: Token<'a>) {
+        let between = self.text.get(self.last_end..token.span.start).unwrap_or("");
+        let lines = between.matches('\n').count();
+        let before = self.last_end;
+        self.last_end = token.span.end;
+        match token.kind {
+            Kind::End => self.flush(),
+            Kind::Semicolon => {}
+            Kind::Comment | Kind::Doc => self.comment(token, lines > 0 || before == 0, lines > 1),
+            Kind::Cel => self.body(token),
+            Kind::CloseBrace => {
+                self.flush();
+                self.depth = 0;
+                // Nothing inside: the brace stays where it is.
+                if self.out.ends_with('{') {
+                    self.out.push('}');
+                } else {
+                    self.line("}", false);
+                }
+            }
+            Kind::OpenBrace => {
+                self.statement.push(Piece::Token(token));
+                self.flush();
+                self.depth = 1;
+            }
+            _ => {
+                if self.begins(token) {
+                    self.flush();
+                    self.separate(token, lines > 1);
+                }
+                self.statement.push(Piece::Token(token));
+            }
+        }
+    }
+
+    /// Whether a declaration begins with the token.
+    fn begins(&self, token: Token<'_>) -> bool {
+        let last = self.statement.iter().rev().find_map(|piece| match piece {
+            Piece::Token(token) => Some(token),
+            Piece::Comment(..) => None,
+        });
+        let Some(last) = last else { return true };
+        if token.kind == Kind::Ellipsis {
+            return last.kind != Kind::Hash;
+        }
+        let item = matches!(last.kind, Kind::Pipe | Kind::Colon);
+        if token.kind == Kind::At {
+            return !item;
+        }
+        // Behind a mark, and behind what can end a declaration.
+        let ends = matches!(
+            last.kind,
+            Kind::Word | Kind::CloseParen | Kind::Star | Kind::Text | Kind::CloseBrace | Kind::Ellipsis
+        );
+        let starts: &[&str] = if self.depth > 0 {
+            &["relation", "permission"]
+        } else {
+            &["definition", "caveat", "partial", "import", "use"]
+        };
+        let named = self.depth == 0 && self.statement.len() == 1 && last.text != "@";
+        let named = named && ["definition", "caveat", "partial", "import", "use"].contains(&last.text);
+        token.kind == Kind::Word && starts.contains(&token.text) && ends && !named
+    }
+
+    /// An empty line before the token: where one was, and between definitions.
+    fn separate(&mut self, token: Token<'_>, empty: bool) {
+        let top = self.depth == 0 && !matches!(token.text, "use" | "import");
+        let previous = self.out.lines().last().unwrap_or("").trim_start();
+        let attached = previous.starts_with("//") || previous.starts_with('*') || previous.ends_with("*/");
+        let attached = attached || previous.starts_with('@');
+        if (empty || (top && !attached)) && !self.out.is_empty() {
+            self.empty_line();
+        }
+    }
+
+    /// At most one, and none behind an opening brace.
+    fn empty_line(&mut self) {
+        let open = self.depth > 0 && self.out.ends_with('{');
+        if !open && !self.out.ends_with("\n\n") && !self.out.is_empty() {
+            if !self.out.ends_with('\n') {
+                self.out.push('\n');
+            }
+            self.out.push('\n');
+        }
+    }
+
+    fn comment(&mut self, token: Token<'a>, own_line: bool, empty: bool) {
+        if self.statement.is_empty() {
+            if !own_line && !self.out.is_empty() {
+                self.behind(token);
+                return;
+            }
+            let top = self.depth == 0 && !self.out.is_empty() && {
+                let previous = self.out.lines().last().unwrap_or("");
+                previous == "}" || previous.ends_with("{}") || previous.starts_with("definition")
+            };
+            if empty || top {
+                self.empty_line();
+            }
+            let text = self.comment_lines(token);
+            self.line(&text, false);
+            return;
+        }
+        // Behind the last token of a declaration, or in the middle of one: settled when more is known.
+        self.statement.push(Piece::Comment(token, own_line));
+        if own_line {
+            self.maybe_end(token);
+        }
+    }
+
+    /// A comment on its own line behind a whole declaration belongs to the next one.
+    fn maybe_end(&mut self, comment: Token<'a>) {
+        let rest = self.text.get(comment.span.end..).unwrap_or("");
+        if goes_on(rest) {
+            return;
+        }
+        let at = self.statement.len().saturating_sub(1);
+        self.statement.truncate(at);
+        self.flush();
+        let before = self.text.get(..comment.span.start).unwrap_or("");
+        let blanks = before.len() - before.trim_end().len();
+        let empty = before.get(before.len() - blanks..).unwrap_or("").matches('\n').count() > 1;
+        self.comment(comment, true, empty);
+    }
+
+    fn behind(&mut self, token: Token<'_>) {
+        while self.out.ends_with('\n') {
+            self.out.pop();
+        }
+        self.out.push(' ');
+        let text = self.comment_lines(token);
+        self.out.push_str(text.trim_start());
+        self.out.push('\n');
+    }
+
+    /// The lines of a comment, each at the indentation of the place.
+    fn comment_lines(&self, token: Token<'_>) -> String {
+        let indent = "    ".repeat(self.depth);
+        let lines = token.text.lines().enumerate().map(|(at, line)| {
+            let line = line.trim();
+            let star = at > 0 && line.starts_with('*');
+            format!("{indent}{}{line}", if star { " " } else { "" }).trim_end().to_owned()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn body(&mut self, token: Token<'_>) {
+        self.flush();
+        if !self.out.ends_with('\n') {
+            self.out.push('\n');
+        }
+        self.out.push_str(&indented(token.text));
+    }
+
+    fn line(&mut self, text: &str, indent: bool) {
+        if !self.out.is_empty() && !self.out.ends_with('\n') {
+            self.out.push('\n');
+        }
+        if indent {
+            self.out.push_str(&"    ".repeat(self.depth));
+        }
+        self.out.push_str(text);
+        // An opening brace waits for what comes.
+        if !text.ends_with('{') {
+            self.out.push('\n');
+        }
+    }
+
+    /// Writes the declaration that was collected.
+    fn flush(&mut self) {
+        let statement = std::mem::take(&mut self.statement);
+        if statement.is_empty() {
+            return;
+        }
+        // Comments at the end stand behind the line.
+        let whole =
+            statement.iter().rposition(|piece| matches!(piece, Piece::Token(_))).map_or(0, |at| at + 1);
+        let (tokens, trailing) = statement.split_at(whole);
+        let commented = tokens.iter().any(|piece| matches!(piece, Piece::Comment(..)));
+        let mut text = joined(tokens, false);
+        let long = self.depth * 4 + text.chars().count() > MAX_WIDTH;
+        if commented || (long && self.depth > 0) {
+            text = joined(tokens, true);
+        }
+        self.line(&text, true);
+        for piece in trailing {
+            if let Piece::Comment(token, _) = piece {
+                self.behind(*token);
+            }
+        }
+    }
+}
+
+/// Whether what follows, past comments and blanks, continues a declaration.
+fn goes_on(rest: &str) -> bool {
+    let mut rest = rest.trim_start();
+    loop {
+        if let Some(line) = rest.strip_prefix("//") {
+            rest = line.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
+        } else if let Some(block) = rest.strip_prefix("/*") {
+            rest = block.split_once("*/").map_or("", |(_, rest)| rest).trim_start();
+        } else {
+            break;
+        }
+    }
+    let ends = ["relation", "permission", "definition", "caveat", "partial", "import", "use"];
+    let word = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or("");
+    !(rest.is_empty() || rest.starts_with(['}', '@', ';']) || rest.starts_with("...") || ends.contains(&word))
+}
+
+/// The tokens with the blanks between them; `broken` begins a line before every operand outside of brackets.
+fn joined(pieces: &[Piece<'_>], broken: bool) -> String {
+    let mut text = String::new();
+    let mut last: Option<Kind> = None;
+    let (mut depth, mut angles) = (0_usize, 0_usize);
+    let mut fresh = true;
+    for piece in pieces {
+        let token = match piece {
+            Piece::Token(token) => token,
+            Piece::Comment(token, own_line) => {
+                if *own_line {
+                    text.truncate(text.trim_end().len());
+                    text.push_str("\n        ");
+                } else {
+                    text.push(' ');
+                }
+                text.push_str(&token.text.lines().map(str::trim).collect::<Vec<_>>().join("\n        "));
+                text.push_str("\n        ");
+                fresh = true;
+                continue;
+            }
+        };
+        let operator = matches!(token.kind, Kind::Pipe | Kind::Plus | Kind::Ampersand | Kind::Minus);
+        if broken && operator && depth == 0 && !fresh {
+            text.push_str("\n        ");
+            fresh = true;
+        }
+        if !fresh && spaced(last, token.kind, angles) {
+            text.push(' ');
+        }
+        match token.kind {
+            Kind::OpenParen => depth += 1,
+            Kind::CloseParen => depth = depth.saturating_sub(1),
+            Kind::Less => angles += 1,
+            Kind::Greater => angles = angles.saturating_sub(1),
+            _ => {}
+        }
+        text.push_str(token.text);
+        last = Some(token.kind);
+        fresh = false;
+    }
+    text
+}
+
+/// Whether a blank stands between two tokens.
+fn spaced(last: Option<Kind>, next: Kind, angles: usize) -> bool {
+    use Kind::{
+        Ampersand, Arrow, At, CloseParen, Colon, Comma, Dot, Ellipsis, Equals, Greater, Hash, Less, Minus,
+        OpenBrace, OpenParen, Pipe, Plus, Slash, Star,
+    };
+    let Some(last) = last else { return false };
+    match (last, next) {
+        (At | Hash | Dot | Arrow | Slash | OpenParen | Ellipsis | Less, _) => false,
+        (_, Hash | Dot | Arrow | Slash | CloseParen | Comma | Colon | Star | Less | Greater) => false,
+        (Pipe | Plus | Ampersand | Minus | Equals | Comma | Colon, _) => true,
+        (_, Pipe | Plus | Ampersand | Minus | Equals | OpenBrace) => true,
+        // A call, or the parameters of a condition.
+        (_, OpenParen) => false,
+        (Greater, _) if angles > 0 => false,
+        _ => true,
+    }
+}
