@@ -175,7 +175,11 @@ impl Schema {
             }
         };
         // The same operation inside itself keeps its parentheses: it was written so.
-        if own < tightness || (own == tightness && own < 4) { format!("({text})") } else { text }
+        if own < tightness || (own == tightness && (1..4).contains(&own)) {
+            format!("({text})")
+        } else {
+            text
+        }
     }
 }
 

@@ -9,7 +9,12 @@
 )]
 
 mod agreement;
+mod corpus;
+mod dialects;
 mod engine;
+mod fuzz;
 mod language;
 mod naive;
+mod round_trip;
+mod schema_errors;
 mod store;
