@@ -6,8 +6,10 @@
 use crate::schema::diagnostic::{Diagnostics, SchemaError};
 use crate::schema::lex::{self, Kind, Token};
 use crate::schema::load::fits;
-use crate::schema::print::MAX_WIDTH;
 use crate::schema::{Source, parse};
+
+/// How long a declaration may be before it is broken.
+const MAX_WIDTH: usize = 100;
 
 /// Lays out native text: four spaces, one blank, one declaration a line, empty lines and comments kept.
 ///
@@ -34,11 +36,20 @@ pub fn format_native(text: &str) -> Result<String, SchemaError> {
         tokens = lex::tokens(0, text, &mut Diagnostics::new(&sources));
     }
     faults.finish()?;
+    Ok(lay_out(text, tokens))
+}
+
+/// Lays out text that is known to be right, apart from its layout.
+pub(crate) fn laid_out(text: &str) -> String {
+    lay_out(text, lex::tokens(0, text, &mut Diagnostics::new(&[])))
+}
+
+fn lay_out(text: &str, tokens: Vec<Token<'_>>) -> String {
     let mut layout = Layout { text, out: String::new(), depth: 0, statement: Vec::new(), last_end: 0 };
     for token in tokens {
         layout.take(token);
     }
-    Ok(layout.out)
+    layout.out
 }
 
 /// The lines of an expression, four spaces in. Behind the first, what all lines have in common is taken off;
@@ -98,7 +109,7 @@ impl<'a> Layout<'a> {
                 self.depth = 0;
                 // Nothing inside: the brace stays where it is.
                 if self.out.ends_with('{') {
-                    self.out.push('}');
+                    self.out.push_str("}\n");
                 } else {
                     self.line("}", false);
                 }

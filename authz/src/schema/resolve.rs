@@ -369,20 +369,16 @@ impl<'d, 'a> Resolver<'d, 'a> {
             return Rule::Nil;
         }
         let Some(info) = self.slots.get(left as usize) else { return Rule::Nil };
-        let mut subject_types: Vec<u32> = Vec::new();
         let mut userset = None;
-        for allowed in &info.allowed {
-            let subject_type = match allowed.subject {
-                SubjectKind::Object(id) | SubjectKind::Wildcard(id) => id,
-                SubjectKind::Userset(slot) => {
-                    userset = Some(slot);
-                    self.slots.get(slot as usize).map_or(0, |info| info.type_id)
-                }
-            };
-            if !subject_types.contains(&subject_type) {
-                subject_types.push(subject_type);
+        let mut seen = FxHashSet::default();
+        let subject_types = info.allowed.iter().map(|allowed| match allowed.subject {
+            SubjectKind::Object(id) | SubjectKind::Wildcard(id) => id,
+            SubjectKind::Userset(slot) => {
+                userset = Some(slot);
+                self.slots.get(slot as usize).map_or(0, |info| info.type_id)
             }
-        }
+        });
+        let subject_types: Vec<u32> = subject_types.filter(|&id| seen.insert(id)).collect();
         if let Some(text) = userset.and_then(|slot| self.text_of(slot)) {
             let message = format!("the arrow starts at the objects of `{text}` and not at whom it holds");
             self.faults.report(Code::ArrowUserset, relation.span, message);

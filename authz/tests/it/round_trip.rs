@@ -192,7 +192,7 @@ pub(crate) fn random_openfga(choices: &mut Choices<'_>) -> String {
 }
 
 fn openfga(choices: &mut Choices<'_>, depth: usize, first: bool) -> String {
-    let all = ["user", "user:*", "team#last", "folder#r0", "user with xcond", "folder with xcond"];
+    let all = ["user", "user:*", "team#last", "folder#last", "user with xcond", "folder with xcond"];
     let operand = |choices: &mut Choices<'_>, first: bool| match openfga(choices, depth - 1, first) {
         text if text.contains(" or ") || text.contains(" and ") || text.contains(" but ") => {
             format!("({text})")
