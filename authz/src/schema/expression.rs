@@ -194,8 +194,9 @@ pub(crate) fn verify(condition: &mut ConditionInfo, names: &[Span], faults: &mut
     };
     let found = Names::of(&expression);
     let declared = || condition.parameters.iter().map(|(name, _)| &**name);
+    let known: FxHashSet<&str> = declared().collect();
     for name in &found.free {
-        if !declared().any(|declared| declared == *name) && !KNOWN_NAMES.contains(name) {
+        if !known.contains(name) && !KNOWN_NAMES.contains(name) {
             let message = format!("`{}` has no parameter `{name}`", condition.name);
             faults.report_with(Code::UndeclaredName, word(condition, name), message, || {
                 Some(match nearest(name, declared()) {

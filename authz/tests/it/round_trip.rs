@@ -215,8 +215,12 @@ fn openfga(choices: &mut Choices<'_>, depth: usize, first: bool) -> String {
     operands.join(operator)
 }
 
+fn cases() -> u32 {
+    if std::env::var_os("FORMWORK_LONG").is_some() { 20_000 } else { 96 }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_native_schemas_come_back_as_they_were(numbers in prop::collection::vec(any::<u16>(), 0..160)) {
