@@ -159,8 +159,8 @@ mod tests {
                 "`document:7#viewer@anna`: expected `:` after the subject type, at column 23",
             ),
             (
-                "Document:7#viewer@user:a",
-                "`Document:7#viewer@user:a`: the object type cannot contain `D`, at column 1",
+                "9ocument:7#viewer@user:a",
+                "`9ocument:7#viewer@user:a`: the object type cannot contain `9`, at column 1",
             ),
             ("document:#viewer@user:a", "`document:#viewer@user:a`: the object id is empty, at column 10"),
             (
