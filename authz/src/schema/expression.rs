@@ -110,11 +110,28 @@ pub(crate) fn body_length(text: &str) -> Option<usize> {
                 }
                 continue;
             }
+            b'/' if bytes.get(at + 1) == Some(&b'*') => {
+                at += text.get(at + 2..).and_then(|rest| rest.find("*/")).map_or(2, |length| length + 4);
+                continue;
+            }
             _ => {}
         }
         at += 1;
     }
     None
+}
+
+/// The expression without the `/* */` around it, which CEL does not know, and where it begins in the text.
+pub(crate) fn uncommented(text: &str) -> (&str, usize) {
+    let mut inner = text;
+    while let Some((_, rest)) = inner.strip_prefix("/*").and_then(|rest| rest.split_once("*/")) {
+        inner = rest.trim_start();
+    }
+    let start = text.len() - inner.len();
+    while let Some((rest, _)) = inner.strip_suffix("*/").and_then(|rest| rest.rsplit_once("/*")) {
+        inner = rest.trim_end();
+    }
+    (inner, start)
 }
 
 /// The length of the string literal that begins here. One that is not closed ends with its line, or with the

@@ -5,9 +5,10 @@
 
 use std::cell::Cell;
 
-use crate::name::{MAX_NAME, MAX_TYPE_NAME, check_name};
+use crate::name::{MAX_NAME, MAX_TYPE_NAME, check_name, nearest};
 use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, Span};
+use crate::schema::expression;
 use crate::schema::lex::{self, Kind, Token};
 use crate::schema::rule::Deprecation;
 use crate::schema::syntax::{
@@ -106,7 +107,7 @@ impl<'t> Parser<'t, '_, '_> {
             _ if self.at_kind(Kind::Semicolon) => self.advance(),
             _ if self.at_kind(Kind::End) => {}
             _ => {
-                self.unexpected("`definition`, `caveat`, `partial`, `import` or `use`");
+                self.unexpected_word("`definition`, `caveat`, `partial`, `import` or `use`", &TOP);
                 // Always forward: otherwise the same token would be met again.
                 self.advance();
                 return Err(Reported);
@@ -216,7 +217,7 @@ impl<'t> Parser<'t, '_, '_> {
         } else if self.eat(Kind::Ellipsis) {
             (self.path("the name of a partial")?, Body::Include)
         } else {
-            self.unexpected("`relation`, `permission` or `}`");
+            self.unexpected_word("`relation`, `permission` or `}`", &["relation", "permission"]);
             // Always forward: otherwise the same token would be met again.
             self.advance();
             return Err(Reported);
@@ -420,7 +421,10 @@ impl<'t> Parser<'t, '_, '_> {
         let body = self.peek();
         self.expect(Kind::Cel, "an expression")?;
         self.expect(Kind::CloseBrace, "`}`")?;
-        let expression = Name { text: body.text.to_owned(), span: body.span };
+        let (text, at) = expression::uncommented(body.text);
+        let start = body.span.start + at;
+        let span = Span { start, end: start + text.len(), ..body.span };
+        let expression = Name { text: text.to_owned(), span };
         Ok(Condition { name, doc, parameters, expression, origin: Origin::default() })
     }
 
@@ -509,12 +513,20 @@ impl<'t> Parser<'t, '_, '_> {
     }
 
     fn unexpected(&mut self, expected: &str) {
+        self.unexpected_word(expected, &[]);
+    }
+
+    /// Of the words, one may have been meant.
+    fn unexpected_word(&mut self, expected: &str, words: &[&str]) {
         let token = self.peek();
         let found = match token.kind {
             Kind::End => "the end".to_owned(),
             _ => format!("`{}`", token.text.chars().take(MAX_NAME).collect::<String>()),
         };
-        self.faults.report(Code::Unexpected, token.span, format!("expected {expected}, found {found}"));
+        let message = format!("expected {expected}, found {found}");
+        self.faults.report_with(Code::Unexpected, token.span, message, || {
+            nearest(token.text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"))
+        });
     }
 
     fn peek(&self) -> Token<'t> {

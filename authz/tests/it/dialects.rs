@@ -374,3 +374,44 @@ definition doc {
     let never = Schema::parse("definition team { relation member: team#member }").unwrap();
     assert_eq!(never.to_openfga().unwrap_err().reasons(), ["`member` has no entry point (F0306)"]);
 }
+
+#[test]
+fn a_misspelt_word_is_offered_aright() {
+    assert_eq!(
+        native("definition user {}\ndefinitoin doc {}\ndefinition team { relaton member: user }"),
+        [
+            "F0103 2:1 expected `definition`, `caveat`, `partial`, `import` or `use`, found `definitoin` (did you mean `definition`?)",
+            "F0103 3:19 expected `relation`, `permission` or `}`, found `relaton` (did you mean `relation`?)",
+        ]
+    );
+    assert_eq!(
+        openfga("typ doc\n"),
+        ["F0103 4:1 expected `type`, `extend type` or `condition`, found `typ` (did you mean `type`?)"]
+    );
+}
+
+#[test]
+fn spicedbs_way_of_writing_is_read() {
+    let schema = Schema::parse(
+        "use typechecking
+use expiration
+/* a head */
+caveat ns/limit(some_map map<any>, n uint) { /* none of CEL's } */ some_map.isSubtreeOf({}) || n < 3u /* nor this */ }
+definition ns/user {}
+definition ns/group { relation member: ns/user#... with ns/limit and expiration; }
+definition ns/doc {
+  relation group: ns/group
+  permission any_of = group.any(member); permission all_of: ns/user = group.all(member)
+  permission view = group->member
+    + any_of
+}",
+    );
+    let text = schema.unwrap().to_native().unwrap();
+    assert!(
+        text.contains(
+            "caveat ns/limit(some_map map<any>, n uint) {\n    some_map.isSubtreeOf({}) || n < 3u\n}\n"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("    relation member: ns/user with ns/limit and expiration\n"), "{text}");
+}

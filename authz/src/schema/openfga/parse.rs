@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use crate::name::{MAX_TYPE_NAME, check_any_name};
+use crate::name::{MAX_TYPE_NAME, check_any_name, nearest};
 use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, Span};
 use crate::schema::openfga::lex::{self, Kind, Token};
@@ -120,7 +120,7 @@ impl<'t> Parser<'t, '_, '_> {
                 file.conditions.push(self.condition(doc)?);
             }
             _ => {
-                self.unexpected("`type`, `extend type` or `condition`");
+                self.unexpected_word("`type`, `extend type` or `condition`", &STARTS);
                 // Always forward: otherwise the same token would be met again.
                 self.advance();
                 return Err(Reported);
@@ -389,12 +389,20 @@ impl<'t> Parser<'t, '_, '_> {
     }
 
     fn unexpected(&mut self, expected: &str) {
+        self.unexpected_word(expected, &[]);
+    }
+
+    /// Of the words, one may have been meant.
+    fn unexpected_word(&mut self, expected: &str, words: &[&str]) {
         let token = self.peek();
         let found = match token.kind {
             Kind::End => "the end".to_owned(),
             _ => format!("`{}`", shown(token.text)),
         };
-        self.faults.report(Code::Unexpected, token.span, format!("expected {expected}, found {found}"));
+        let message = format!("expected {expected}, found {found}");
+        self.faults.report_with(Code::Unexpected, token.span, message, || {
+            nearest(token.text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"))
+        });
     }
 
     fn peek(&self) -> Token<'t> {
