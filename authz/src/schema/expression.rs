@@ -4,7 +4,7 @@
 //! Of the two parsers of the crate the one of Pratt's kind is used: the other one takes 150 KB of stack for a
 //! parenthesis in a debug build, so that twelve of them are the end of a thread.
 
-use std::sync::Arc;
+use std::fmt;
 
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, MapExpr, StructExpr};
 use cel::parser::{Expression, PrattParser};
@@ -187,12 +187,10 @@ fn too_large(text: &str) -> bool {
     text.len() > MAX_EXPRESSION
 }
 
-/// Reads the expression of a condition and verifies its names. What cannot be read is reported, and empty.
-pub(crate) fn verify(condition: &mut ConditionInfo, names: &[Span], faults: &mut Diagnostics<'_>) {
-    let text = condition.expression.clone();
-    let parsed = if too_large(&text) { Err(Unread::TooLarge) } else { parse(&text) };
-    let expression = match parsed {
-        Ok(expression) => Arc::new(expression),
+/// Reads the expression of a condition and verifies its names.
+pub(crate) fn verify(condition: &ConditionInfo, names: &[Span], faults: &mut Diagnostics<'_>) {
+    let expression = match read(&condition.expression) {
+        Ok(expression) => expression,
         Err(Unread::TooLarge) => {
             let help = format!(
                 "at most {MAX_EXPRESSION} bytes, {MAX_NESTING} brackets or signs and {MAX_DEPTH} operations in one another"
@@ -237,16 +235,30 @@ pub(crate) fn verify(condition: &mut ConditionInfo, names: &[Span], faults: &mut
             faults.report(Code::UnusedParameter, span, message);
         }
     }
-    condition.parsed = expression;
 }
 
-enum Unread {
+/// Why an expression cannot be read.
+#[derive(Debug)]
+pub(crate) enum Unread {
     TooLarge,
-    /// Messages and places, line and column from 1.
+    /// Messages and places, line and column from 1; never empty.
     Syntax(Vec<(String, (isize, isize))>),
 }
 
-fn parse(text: &str) -> Result<Expression, Unread> {
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("the expression is too large"),
+            Self::Syntax(faults) => f.write_str(faults.first().map_or("", |(message, _)| message)),
+        }
+    }
+}
+
+/// Reads an expression, whose depth is bounded, so that what walks or evaluates it may recurse.
+pub(crate) fn read(text: &str) -> Result<Expression, Unread> {
+    if too_large(text) {
+        return Err(Unread::TooLarge);
+    }
     let parsed = PrattParser::new().max_recursion_depth(MAX_RECURSION).parse(text);
     let expression = parsed.map_err(|errors| {
         let told = errors.errors.iter().take(3).map(|error| (told(&error.msg), error.pos));

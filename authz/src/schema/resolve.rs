@@ -1,7 +1,5 @@
 //! Names to numbers: every name is looked up, every rule of the language verified.
 
-use std::sync::Arc;
-
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::name::nearest;
@@ -195,17 +193,16 @@ impl<'d, 'a> Resolver<'d, 'a> {
             let kind = self.parameter_type(type_name).unwrap_or(ParameterType::Any);
             parameters.push((parameter.text.as_str().into(), kind));
         }
-        let mut info = ConditionInfo {
+        let info = ConditionInfo {
             name: name.text.as_str().into(),
             doc: condition.doc.as_str().into(),
             origin: condition.origin.clone(),
             parameters,
             expression: condition.expression.text.as_str().into(),
             span: condition.expression.span,
-            parsed: Arc::default(),
         };
         let places: Vec<Span> = condition.parameters.iter().map(|(name, _)| name.span).collect();
-        expression::verify(&mut info, &places, &mut self.faults);
+        expression::verify(&info, &places, &mut self.faults);
         self.condition_ids.insert(name.text.as_str().into(), self.conditions.len() as u32);
         self.conditions.push(info);
         self.declared.push(condition);

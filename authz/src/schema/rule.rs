@@ -4,7 +4,6 @@
 //! it. Nothing is simplified here, so that what was written can be printed as it was written.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::schema::SubjectKind;
 use crate::schema::diagnostic::Span;
@@ -72,7 +71,7 @@ pub(crate) struct Deprecation {
 }
 
 /// A condition as it was declared: a caveat of SpiceDB.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConditionInfo {
     pub(crate) name: Box<str>,
     pub(crate) doc: Box<str>,
@@ -83,8 +82,6 @@ pub(crate) struct ConditionInfo {
     pub(crate) expression: Box<str>,
     /// Of the expression in its source.
     pub(crate) span: Span,
-    /// The expression, read; its depth is bounded, so that evaluation may recurse.
-    pub(crate) parsed: Arc<cel::parser::Expression>,
 }
 
 /// The type of a condition's parameter.
