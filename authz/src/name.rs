@@ -8,8 +8,8 @@ use std::cmp::Reverse;
 
 /// The longest name of a type, relation or permission, in bytes.
 pub(crate) const MAX_NAME: usize = 64;
-/// The longest id of an object, in bytes; the column is `varchar(200)`.
-pub(crate) const MAX_ID: usize = 200;
+/// The longest id of an object, in bytes; the column is `varchar(1024)`.
+pub(crate) const MAX_ID: usize = 1024;
 /// The id that stands for every subject of a type.
 pub(crate) const WILDCARD: &str = "*";
 

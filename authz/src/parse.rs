@@ -92,6 +92,8 @@ pub(crate) fn relationship(text: &str) -> Result<Parts<'_>, Misfit> {
     let (subject_type, rest) =
         split(subject, ':', Part::SubjectType).map_err(|misfit| misfit.shifted(after_relation))?;
     let (id, subject_relation) = match rest.split_once('#') {
+        // SpiceDB writes out that there is none.
+        Some((id, "...")) => (id, None),
         Some((id, relation)) => (id, Some(relation)),
         None => (rest, None),
     };

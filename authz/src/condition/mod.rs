@@ -11,15 +11,14 @@ mod value;
 use std::fmt;
 use std::sync::Arc;
 
-use cel::Program;
+use cel::parser::Expression;
 use serde_json::{Map, Value as Json};
 
+use crate::schema::expression;
 use crate::schema::rule::{ConditionInfo, Dialect, ParameterType};
 use cost::Sizes;
 use value::Fault;
 
-/// The longest expression, in bytes.
-const MAX_EXPRESSION: usize = 16 * 1024;
 /// Steps of one evaluation, bounded before it begins. A step takes about a tenth of a microsecond.
 const MAX_COST: u64 = 200_000;
 
@@ -29,7 +28,7 @@ pub(crate) struct Condition {
     parameters: Vec<(Box<str>, ParameterType)>,
     /// Whether the expression names the parameter.
     used: Vec<bool>,
-    program: Program,
+    expression: Expression,
     env: Arc<cel::Env>,
     /// Every declared parameter must be given, even one that would not decide.
     strict: bool,
@@ -83,12 +82,9 @@ impl std::error::Error for ConditionError {}
 impl Condition {
     /// Compiles the expression, or says what is wrong with it.
     pub(crate) fn compile(info: &ConditionInfo, dialect: Dialect) -> Result<Self, String> {
-        if info.expression.len() > MAX_EXPRESSION {
-            return Err(format!("the expression is longer than {MAX_EXPRESSION} bytes"));
-        }
         let env = functions::environment();
-        let program = env.compile(&info.expression).map_err(|error| error.to_string())?;
-        let names = cost::free_names(program.expression());
+        let expression = expression::read(&info.expression).map_err(|error| error.to_string())?;
+        let names = cost::free_names(&expression);
         if let Some(unknown) =
             names.iter().find(|name| !info.parameters.iter().any(|(known, _)| &**known == **name))
         {
@@ -96,7 +92,7 @@ impl Condition {
         }
         let used = info.parameters.iter().map(|(name, _)| names.contains(&&**name)).collect();
         let (name, parameters) = (info.name.clone(), info.parameters.clone());
-        Ok(Self { name, parameters, used, program, env, strict: dialect == Dialect::OpenFga })
+        Ok(Self { name, parameters, used, expression, env, strict: dialect == Dialect::OpenFga })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -167,7 +163,7 @@ impl Condition {
     fn run(&self, values: Vec<Option<cel::Value>>, missing: Vec<usize>) -> Outcome {
         let named = || self.parameters.iter().map(|(name, _)| &**name).zip(&values);
         let sizes = Sizes::new(named().filter_map(|(name, value)| Some((name, value.as_ref()?))));
-        let cost = cost::estimate(self.program.expression(), &sizes);
+        let cost = cost::estimate(&self.expression, &sizes);
         if cost > MAX_COST {
             let reason = format!("it could take {cost} steps, and {MAX_COST} are allowed");
             return Outcome::Fault(ConditionError::new(&self.name, reason));
@@ -179,7 +175,7 @@ impl Condition {
                 context.add_variable_from_value(&**name, value);
             }
         }
-        match self.program.execute(&context) {
+        match cel::Value::resolve(&self.expression, &context) {
             Ok(cel::Value::Bool(true)) => Outcome::Holds,
             Ok(cel::Value::Bool(false)) => Outcome::Fails,
             // Whatever went wrong may be because of what is missing.

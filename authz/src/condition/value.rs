@@ -53,7 +53,9 @@ fn convert(parameter: &ParameterType, json: &Json, depth: usize) -> Result<Value
             uint(json).map(Value::UInt).ok_or("an integer of 64 bits that is not negative")
         }
         ParameterType::Double => {
-            json.as_f64().or_else(|| text()?.parse().ok()).map(Value::Float).ok_or("a number")
+            let number =
+                json.as_f64().or_else(|| text()?.parse().ok()).filter(|number: &f64| number.is_finite());
+            number.map(Value::Float).ok_or("a number")
         }
         ParameterType::Bytes => text()
             .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())

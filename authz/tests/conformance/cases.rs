@@ -5,18 +5,18 @@ use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-pub type Context = Map<String, Value>;
+pub(crate) type Context = Map<String, Value>;
 
 /// The folder of the cases; `None` when it is not there.
-pub fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let named = std::env::var_os("CONFORMANCE_DIR").map(PathBuf::from);
-    let folder = named
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/conformance"));
+    let folder =
+        named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/conformance"));
     folder.is_dir().then_some(folder)
 }
 
 /// The files below `folder` whose names end so, in the order of their paths.
-pub fn files(folder: &Path, ends: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, ends: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return found };
     for path in entries.map(|entry| entry.unwrap().path()) {
@@ -30,123 +30,125 @@ pub fn files(folder: &Path, ends: &str) -> Vec<PathBuf> {
     found
 }
 
-pub fn read<T: DeserializeOwned>(path: &Path) -> T {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> T {
     let text = fs::read_to_string(path).unwrap();
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    // A number beyond the range of doubles stays text: JSON has no form for it.
+    let options =
+        serde_saphyr::options! { non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString };
+    serde_saphyr::from_str_with_options(&text, options)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// OpenFGA's `assets/tests/*.yaml`.
 #[derive(Deserialize)]
-pub struct FgaFile {
-    pub tests: Vec<FgaTest>,
+pub(crate) struct FgaFile {
+    pub(crate) tests: Vec<FgaTest>,
 }
 
 #[derive(Deserialize)]
-pub struct FgaTest {
-    pub name: String,
-    pub stages: Vec<FgaStage>,
+pub(crate) struct FgaTest {
+    pub(crate) name: String,
+    pub(crate) stages: Vec<FgaStage>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FgaStage {
-    pub model: String,
+pub(crate) struct FgaStage {
+    pub(crate) model: String,
     #[serde(default)]
-    pub tuples: Vec<FgaTuple>,
+    pub(crate) tuples: Vec<FgaTuple>,
     #[serde(default)]
-    pub check_assertions: Vec<FgaCheck>,
+    pub(crate) check_assertions: Vec<FgaCheck>,
     #[serde(default)]
-    pub list_objects_assertions: Vec<FgaList<FgaListObjects>>,
+    pub(crate) list_objects_assertions: Vec<FgaList<FgaListObjects>>,
     #[serde(default)]
-    pub list_users_assertions: Vec<FgaList<FgaListUsers>>,
+    pub(crate) list_users_assertions: Vec<FgaList<FgaListUsers>>,
 }
 
 #[derive(Clone, Deserialize)]
-pub struct FgaTuple {
-    pub user: String,
-    pub relation: String,
-    pub object: String,
-    pub condition: Option<FgaCondition>,
+pub(crate) struct FgaTuple {
+    pub(crate) user: String,
+    pub(crate) relation: String,
+    pub(crate) object: String,
+    pub(crate) condition: Option<FgaCondition>,
 }
 
 #[derive(Clone, Deserialize)]
-pub struct FgaCondition {
-    pub name: String,
+pub(crate) struct FgaCondition {
+    pub(crate) name: String,
     #[serde(default)]
-    pub context: Context,
+    pub(crate) context: Context,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FgaCheck {
-    pub tuple: FgaTuple,
+pub(crate) struct FgaCheck {
+    pub(crate) tuple: FgaTuple,
     #[serde(default)]
-    pub contextual_tuples: Vec<FgaTuple>,
+    pub(crate) contextual_tuples: Vec<FgaTuple>,
     #[serde(default)]
-    pub context: Context,
+    pub(crate) context: Context,
     #[serde(default)]
-    pub expectation: bool,
-    pub error_code: Option<u32>,
+    pub(crate) expectation: bool,
+    pub(crate) error_code: Option<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct FgaList<R> {
-    pub request: R,
+pub(crate) struct FgaList<R> {
+    pub(crate) request: R,
     #[serde(default)]
-    pub contextual_tuples: Vec<FgaTuple>,
+    pub(crate) contextual_tuples: Vec<FgaTuple>,
     #[serde(default)]
-    pub context: Context,
+    pub(crate) context: Context,
     #[serde(default)]
-    pub expectation: Vec<String>,
-    pub error_code: Option<u32>,
+    pub(crate) expectation: Vec<String>,
+    pub(crate) error_code: Option<u32>,
 }
 
 #[derive(Deserialize)]
-pub struct FgaListObjects {
-    pub user: String,
+pub(crate) struct FgaListObjects {
+    pub(crate) user: String,
     #[serde(rename = "type")]
-    pub object_type: String,
-    pub relation: String,
+    pub(crate) object_type: String,
+    pub(crate) relation: String,
 }
 
 #[derive(Deserialize)]
-pub struct FgaListUsers {
-    pub object: String,
-    pub relation: String,
-    pub filters: Vec<String>,
+pub(crate) struct FgaListUsers {
+    pub(crate) object: String,
+    pub(crate) relation: String,
+    pub(crate) filters: Vec<String>,
 }
 
 /// SpiceDB's `testconfigs/*.yaml`.
 #[derive(Deserialize)]
-pub struct ZedFile {
-    pub schema: String,
+pub(crate) struct ZedFile {
+    pub(crate) schema: String,
     #[serde(default)]
-    pub relationships: Option<String>,
+    pub(crate) relationships: Option<String>,
     #[serde(default)]
-    pub assertions: Option<ZedAssertions>,
-    #[serde(default)]
-    pub validation: Option<BTreeMap<String, Vec<String>>>,
+    pub(crate) assertions: Option<ZedAssertions>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ZedAssertions {
-    pub assert_true: Option<Vec<String>>,
-    pub assert_caveated: Option<Vec<String>>,
-    pub assert_false: Option<Vec<String>>,
+pub(crate) struct ZedAssertions {
+    pub(crate) assert_true: Option<Vec<String>>,
+    pub(crate) assert_caveated: Option<Vec<String>>,
+    pub(crate) assert_false: Option<Vec<String>>,
 }
 
 impl ZedFile {
     /// One a line, without blank lines and comments; a folded scalar keeps its line ends as blank lines.
-    pub fn relationships(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn relationships(&self) -> impl Iterator<Item = &str> {
         let lines = self.relationships.iter().flat_map(|text| text.lines()).map(str::trim);
         lines.filter(|line| !line.is_empty() && !line.starts_with("//"))
     }
 }
 
 /// `type:id#permission@type:id`, and the context behind ` with `.
-pub fn zed_assertion(text: &str) -> (&str, Context) {
+pub(crate) fn zed_assertion(text: &str) -> (&str, Context) {
     match text.split_once(" with ") {
         None => (text.trim(), Context::new()),
         Some((question, context)) => (question.trim(), serde_json::from_str(context).unwrap()),
@@ -155,89 +157,89 @@ pub fn zed_assertion(text: &str) -> (&str, Context) {
 
 /// OpenFGA's sample stores, as its command line reads them.
 #[derive(Deserialize)]
-pub struct StoreFile {
-    pub model: Option<String>,
-    pub model_file: Option<String>,
+pub(crate) struct StoreFile {
+    pub(crate) model: Option<String>,
+    pub(crate) model_file: Option<String>,
     #[serde(default)]
-    pub tuples: Vec<FgaTuple>,
+    pub(crate) tuples: Vec<FgaTuple>,
     #[serde(default)]
-    pub tuple_file: Option<String>,
+    pub(crate) tuple_file: Option<String>,
     #[serde(default)]
-    pub tuple_files: Vec<String>,
+    pub(crate) tuple_files: Vec<String>,
     #[serde(default)]
-    pub tests: Vec<StoreTest>,
+    pub(crate) tests: Vec<StoreTest>,
 }
 
 #[derive(Deserialize)]
-pub struct StoreTest {
+pub(crate) struct StoreTest {
     #[serde(default)]
-    pub name: String,
+    pub(crate) name: String,
     #[serde(default)]
-    pub tuples: Vec<FgaTuple>,
+    pub(crate) tuples: Vec<FgaTuple>,
     #[serde(default)]
-    pub tuple_file: Option<String>,
+    pub(crate) tuple_file: Option<String>,
     #[serde(default)]
-    pub check: Vec<StoreCheck>,
+    pub(crate) check: Vec<StoreCheck>,
     #[serde(default)]
-    pub list_objects: Vec<StoreListObjects>,
+    pub(crate) list_objects: Vec<StoreListObjects>,
     #[serde(default)]
-    pub list_users: Vec<StoreListUsers>,
+    pub(crate) list_users: Vec<StoreListUsers>,
 }
 
 #[derive(Deserialize)]
-pub struct StoreCheck {
-    pub user: Option<String>,
+pub(crate) struct StoreCheck {
+    pub(crate) user: Option<String>,
     #[serde(default)]
-    pub users: Vec<String>,
-    pub object: Option<String>,
+    pub(crate) users: Vec<String>,
+    pub(crate) object: Option<String>,
     #[serde(default)]
-    pub objects: Vec<String>,
+    pub(crate) objects: Vec<String>,
     #[serde(default)]
-    pub context: Context,
+    pub(crate) context: Context,
     #[serde(default)]
-    pub assertions: BTreeMap<String, bool>,
+    pub(crate) assertions: BTreeMap<String, bool>,
 }
 
 impl StoreCheck {
-    pub fn users(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn users(&self) -> impl Iterator<Item = &str> {
         self.user.iter().chain(&self.users).map(String::as_str)
     }
 
-    pub fn objects(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &str> {
         self.object.iter().chain(&self.objects).map(String::as_str)
     }
 }
 
 #[derive(Deserialize)]
-pub struct StoreListObjects {
-    pub user: String,
+pub(crate) struct StoreListObjects {
+    pub(crate) user: String,
     #[serde(rename = "type")]
-    pub object_type: String,
+    pub(crate) object_type: String,
     #[serde(default)]
-    pub context: Context,
+    pub(crate) context: Context,
     #[serde(default)]
-    pub assertions: BTreeMap<String, Vec<String>>,
+    pub(crate) assertions: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
-pub struct StoreListUsers {
-    pub object: String,
-    pub user_filter: Vec<StoreFilter>,
+pub(crate) struct StoreListUsers {
+    pub(crate) object: String,
+    pub(crate) user_filter: Vec<StoreFilter>,
     #[serde(default)]
-    pub context: Context,
+    pub(crate) context: Context,
     #[serde(default)]
-    pub assertions: BTreeMap<String, StoreUsers>,
+    pub(crate) assertions: BTreeMap<String, StoreUsers>,
 }
 
 #[derive(Deserialize)]
-pub struct StoreFilter {
+pub(crate) struct StoreFilter {
     #[serde(rename = "type")]
-    pub user_type: String,
-    pub relation: Option<String>,
+    pub(crate) user_type: String,
+    pub(crate) relation: Option<String>,
 }
 
 #[derive(Deserialize)]
-pub struct StoreUsers {
+pub(crate) struct StoreUsers {
     #[serde(default)]
-    pub users: Vec<String>,
+    pub(crate) users: Vec<String>,
 }

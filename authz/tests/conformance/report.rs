@@ -21,7 +21,7 @@ struct Difference {
 }
 
 /// Counts of one suite, and what went wrong in it.
-pub struct Report {
+pub(crate) struct Report {
     suite: &'static str,
     passed: usize,
     failed: Vec<String>,
@@ -30,14 +30,20 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(suite: &'static str) -> Self {
+    pub(crate) fn new(suite: &'static str) -> Self {
         let declared: Declared = toml::from_str(DECLARED).unwrap();
         let differences = declared.difference.into_iter().filter(|one| one.suite == suite).collect();
         Self { suite, passed: 0, failed: Vec::new(), differences, met: BTreeMap::new() }
     }
 
     /// One answer: `case` names the file or test, `what` the question.
-    pub fn expect<T: PartialEq + std::fmt::Debug>(&mut self, case: &str, what: &str, expected: &T, given: &T) {
+    pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        case: &str,
+        what: &str,
+        expected: &T,
+        given: &T,
+    ) {
         if expected == given {
             self.passed += 1;
         } else {
@@ -45,7 +51,7 @@ impl Report {
         }
     }
 
-    pub fn fail(&mut self, case: &str, why: String) {
+    pub(crate) fn fail(&mut self, case: &str, why: String) {
         if self.differences.iter().any(|one| one.case == case) {
             *self.met.entry(case.to_owned()).or_default() += 1;
         } else {
@@ -55,7 +61,7 @@ impl Report {
 
     /// Prints the counts, and fails the test when anything failed that is not declared, or a declared difference
     /// was not met.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         for one in &self.differences {
             println!("{}: declared difference `{}`: {}", self.suite, one.case, one.reason);
         }

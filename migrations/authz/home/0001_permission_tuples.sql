@@ -4,10 +4,10 @@ create table permission_tuples (
   tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
   id uuid not null default gen_random_uuid(),
   namespace varchar(100) not null,
-  object_id varchar(200) not null,
+  object_id varchar(1024) not null,
   relation varchar(100) not null,
   subject_ns varchar(100) not null,
-  subject_id varchar(200) not null,
+  subject_id varchar(1024) not null,
   subject_rel varchar(100),
   -- Under which it counts; neither is a part of which relationship it is.
   condition varchar(100),
