@@ -88,6 +88,7 @@ codes! {
     UnknownFunction = "F0909",
     UnusedPartial = "F0910",
     WildcardUserset = "F0911",
+    ArrowNowhere = "F0912",
 }
 
 impl Code {

@@ -64,6 +64,8 @@ struct Resolver<'d, 'a> {
     /// Where each condition is declared.
     declared: Vec<&'d Condition>,
     used: Vec<bool>,
+    /// Is the operand at hand one that is taken away?
+    subtracted: bool,
 }
 
 impl<'d, 'a> Resolver<'d, 'a> {
@@ -81,6 +83,7 @@ impl<'d, 'a> Resolver<'d, 'a> {
             condition_ids: FxHashMap::default(),
             declared: Vec::new(),
             used: Vec::new(),
+            subtracted: false,
         };
         let mut type_places: Vec<Span> = Vec::new();
         for definition in file.definitions.iter().filter(|definition| !definition.extends) {
@@ -352,8 +355,15 @@ impl<'d, 'a> Resolver<'d, 'a> {
                     self.faults.report_with(Code::RuleTooDeep, item.span, message, help);
                     return Rule::Nil;
                 }
-                let operands = rules(operands, below).into_iter();
-                operands
+                let mut rules = Vec::with_capacity(operands.len());
+                for (nr, operand) in operands.iter().enumerate() {
+                    let outside = self.subtracted;
+                    self.subtracted = outside || nr > 0;
+                    rules.push(self.rule(type_id, operand, item, below));
+                    self.subtracted = outside;
+                }
+                rules
+                    .into_iter()
                     .reduce(|left, right| Rule::Exclusion(Box::new(left), Box::new(right)))
                     .unwrap_or(Rule::Nil)
             }
@@ -435,7 +445,10 @@ impl<'d, 'a> Resolver<'d, 'a> {
         let message =
             format!("no type of `{}` has a relation or permission `{}`", relation.text, target.text);
         let types = &self.types;
-        self.faults.report_with(Code::UnknownTarget, target.span, message, || {
+        // What nobody holds takes nothing away: behind a minus a misspelt name would let everybody in.
+        let lets_pass = self.language.dialect == Dialect::Native && !self.subtracted;
+        let code = if lets_pass { Code::ArrowNowhere } else { Code::UnknownTarget };
+        self.faults.report_with(code, target.span, message, || {
             let infos = subject_types.iter().filter_map(|&id| types.get(id as usize));
             let names = infos.flat_map(|info| info.slot_ids.keys()).map(|name| &**name);
             nearest(&target.text, names).map(did_you_mean)
