@@ -172,6 +172,14 @@ impl<'a> Diagnostics<'a> {
         self.push(code, span, message.into(), help);
     }
 
+    /// Reports something that was there before. The first place is only looked for when the fault will be told.
+    pub(crate) fn report_again(&mut self, code: Code, span: Span, message: impl Into<String>, first: Span) {
+        let full = self.found.len() >= MAX_DIAGNOSTICS;
+        let message = message.into();
+        let message = if full { message } else { format!("{message}, first at {}", self.place(first)) };
+        self.push(code, span, message, || None);
+    }
+
     fn push(&mut self, code: Code, span: Span, message: String, help: impl FnOnce() -> Option<String>) {
         let (list, full) = match code.severity() {
             Severity::Error => (&mut self.found, &mut self.omitted),
@@ -189,7 +197,7 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// `name:line` of a place, for a message about another place.
-    pub(crate) fn place(&self, span: Span) -> String {
+    fn place(&self, span: Span) -> String {
         let (line, _, _) = self.line_of(span);
         format!("{}:{line}", self.sources.get(span.source).map_or("", |source| source.name))
     }

@@ -1,9 +1,14 @@
 //! The expressions of conditions: where one ends in the text, and whether it can be read.
 //!
-//! Nothing is evaluated here. The text is bounded before CEL's own parser sees it, because that parser
-//! recurses.
+//! Nothing is evaluated here. The text is bounded before CEL's parser sees it, and what it made is bounded after.
+//! Of the two parsers of the crate the one of Pratt's kind is used: the other one takes 150 KB of stack for a
+//! parenthesis in a debug build, so that twelve of them are the end of a thread.
 
-use cel::parser::Parser;
+use std::fmt;
+
+use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr, MapExpr, StructExpr};
+use cel::parser::{Expression, PrattParser};
+use rustc_hash::FxHashSet;
 
 use crate::name::nearest;
 use crate::schema::code::Code;
@@ -11,11 +16,13 @@ use crate::schema::diagnostic::{Diagnostics, Span};
 use crate::schema::rule::ConditionInfo;
 
 /// The longest expression, in bytes.
-const MAX_EXPRESSION: usize = 4096;
+const MAX_EXPRESSION: usize = 8192;
 /// Brackets in brackets, or operators before one operand.
 const MAX_NESTING: usize = 32;
 /// What CEL's parser may recurse; each level costs stack.
-const MAX_RECURSION: u16 = 64;
+const MAX_RECURSION: u16 = 96;
+/// Operations in operations; evaluation recurses through them.
+const MAX_DEPTH: usize = 128;
 /// Names that are no variables: the types and constants of CEL.
 const KNOWN_NAMES: [&str; 13] = [
     "true",
@@ -33,7 +40,7 @@ const KNOWN_NAMES: [&str; 13] = [
     "type",
 ];
 /// Functions of the language, of its usual extensions, and ours.
-const KNOWN_FUNCTIONS: [&str; 47] = [
+const KNOWN_FUNCTIONS: [&str; 48] = [
     "all",
     "bool",
     "bytes",
@@ -79,6 +86,7 @@ const KNOWN_FUNCTIONS: [&str; 47] = [
     "substring",
     "timestamp",
     "trim",
+    "type",
     "uint",
     "upperAscii",
 ];
@@ -102,11 +110,28 @@ pub(crate) fn body_length(text: &str) -> Option<usize> {
                 }
                 continue;
             }
+            b'/' if bytes.get(at + 1) == Some(&b'*') => {
+                at += text.get(at + 2..).and_then(|rest| rest.find("*/")).map_or(2, |length| length + 4);
+                continue;
+            }
             _ => {}
         }
         at += 1;
     }
     None
+}
+
+/// The expression without the `/* */` around it, which CEL does not know, and where it begins in the text.
+pub(crate) fn uncommented(text: &str) -> (&str, usize) {
+    let mut inner = text;
+    while let Some((_, rest)) = inner.strip_prefix("/*").and_then(|rest| rest.split_once("*/")) {
+        inner = rest.trim_start();
+    }
+    let start = text.len() - inner.len();
+    while let Some((rest, _)) = inner.strip_suffix("*/").and_then(|rest| rest.rsplit_once("/*")) {
+        inner = rest.trim_end();
+    }
+    (inner, start)
 }
 
 /// The length of the string literal that begins here. One that is not closed ends with its line, or with the
@@ -164,30 +189,29 @@ fn too_large(text: &str) -> bool {
 
 /// Reads the expression of a condition and verifies its names.
 pub(crate) fn verify(condition: &ConditionInfo, names: &[Span], faults: &mut Diagnostics<'_>) {
-    let text = &*condition.expression;
-    if too_large(text) {
-        let help =
-            format!("at most {MAX_EXPRESSION} bytes, and {MAX_NESTING} brackets or signs in one another");
-        let message = format!("the expression of `{}` is too large", condition.name);
-        faults.report_with(Code::ExpressionTooLarge, condition.span, message, || Some(help));
-        return;
-    }
-    let parsed = Parser::new().max_recursion_depth(MAX_RECURSION).parse_with_source_info(text);
-    let expression = match parsed {
-        Ok((expression, _)) => expression,
-        Err(errors) => {
-            for error in errors.errors.iter().take(3) {
-                let message = format!("the expression cannot be read: {}", one_line(&error.msg));
-                faults.report(Code::ExpressionSyntax, place(condition, error.pos), message);
+    let expression = match read(&condition.expression) {
+        Ok(expression) => expression,
+        Err(Unread::TooLarge) => {
+            let help = format!(
+                "at most {MAX_EXPRESSION} bytes, {MAX_NESTING} brackets or signs and {MAX_DEPTH} operations in one another"
+            );
+            let message = format!("the expression of `{}` is too large", condition.name);
+            faults.report_with(Code::ExpressionTooLarge, condition.span, message, || Some(help));
+            return;
+        }
+        Err(Unread::Syntax(errors)) => {
+            for (message, position) in errors {
+                let message = format!("the expression cannot be read: {message}");
+                faults.report(Code::ExpressionSyntax, place(condition, position), message);
             }
             return;
         }
     };
-    let mut names_of = Names::default();
-    names_of.collect(&expression, &mut Vec::new());
+    let found = Names::of(&expression);
     let declared = || condition.parameters.iter().map(|(name, _)| &**name);
-    for name in &names_of.free {
-        if !declared().any(|declared| declared == name) && !KNOWN_NAMES.contains(&name.as_str()) {
+    let known: FxHashSet<&str> = declared().collect();
+    for name in &found.free {
+        if !known.contains(name) && !KNOWN_NAMES.contains(name) {
             let message = format!("`{}` has no parameter `{name}`", condition.name);
             faults.report_with(Code::UndeclaredName, word(condition, name), message, || {
                 Some(match nearest(name, declared()) {
@@ -197,8 +221,8 @@ pub(crate) fn verify(condition: &ConditionInfo, names: &[Span], faults: &mut Dia
             });
         }
     }
-    for function in &names_of.functions {
-        if !KNOWN_FUNCTIONS.contains(&function.as_str()) {
+    for function in &found.functions {
+        if !KNOWN_FUNCTIONS.contains(function) {
             let message = format!("`{function}` is no function that conditions can call");
             faults.report_with(Code::UnknownFunction, word(condition, function), message, || {
                 nearest(function, KNOWN_FUNCTIONS.into_iter()).map(|near| format!("did you mean `{near}`?"))
@@ -206,17 +230,54 @@ pub(crate) fn verify(condition: &ConditionInfo, names: &[Span], faults: &mut Dia
         }
     }
     for ((name, _), &span) in condition.parameters.iter().zip(names) {
-        if !names_of.free.iter().any(|free| **free == **name) {
+        if !found.free.contains(&**name) {
             let message = format!("the parameter `{name}` of `{}` is not used", condition.name);
             faults.report(Code::UnusedParameter, span, message);
         }
     }
 }
 
-/// The message of an ANTLR parser, shortened to what it met.
-fn one_line(message: &str) -> String {
-    let short = message.split("expecting").next().unwrap_or(message).trim();
-    short.chars().map(|c| if c.is_control() { ' ' } else { c }).take(120).collect()
+/// Why an expression cannot be read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    TooLarge,
+    /// Messages and places, line and column from 1; never empty.
+    Syntax(Vec<(String, (isize, isize))>),
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("the expression is too large"),
+            Self::Syntax(faults) => f.write_str(faults.first().map_or("", |(message, _)| message)),
+        }
+    }
+}
+
+/// Reads an expression, whose depth is bounded, so that what walks or evaluates it may recurse.
+pub(crate) fn read(text: &str) -> Result<Expression, Unread> {
+    if too_large(text) {
+        return Err(Unread::TooLarge);
+    }
+    let parsed = PrattParser::new().max_recursion_depth(MAX_RECURSION).parse(text);
+    let expression = parsed.map_err(|errors| {
+        let told = errors.errors.iter().take(3).map(|error| (told(&error.msg), error.pos));
+        Unread::Syntax(told.collect())
+    })?;
+    if Names::of(&expression).depth > MAX_DEPTH { Err(Unread::TooLarge) } else { Ok(expression) }
+}
+
+/// `mismatched input 'b' expecting <EOF>` in our words.
+fn told(message: &str) -> String {
+    let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    let end = |word: &str| if word == "<EOF>" { "the end".to_owned() } else { format!("`{word}`") };
+    let parts = message.strip_prefix("mismatched input '").and_then(|rest| rest.rsplit_once("' expecting "));
+    let message = match parts {
+        Some((found, "<EOF>")) => format!("expected an operator or the end, found {}", end(found)),
+        Some((found, expected)) => format!("expected {expected}, found {}", end(found)),
+        None => message.to_owned(),
+    };
+    message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(120).collect()
 }
 
 /// Line and column of CEL, the first counted from 1, as a place in the source.
@@ -258,66 +319,85 @@ fn within(condition: &ConditionInfo, at: usize, length: usize) -> Span {
     Span { source, start, end: (start + length).min(end.max(start)) }
 }
 
-/// The names of an expression that a macro does not bind itself.
+/// What an expression names, but for what a macro binds itself.
 #[derive(Default)]
-struct Names {
-    free: Vec<String>,
-    functions: Vec<String>,
+struct Names<'e> {
+    free: FxHashSet<&'e str>,
+    functions: FxHashSet<&'e str>,
+    depth: usize,
 }
 
-impl Names {
-    /// Recursion is bounded: CEL's parser bounds the depth of expressions.
-    fn collect(&mut self, expression: &cel::parser::Expression, bound: &mut Vec<String>) {
-        use cel::common::ast::{EntryExpr, Expr};
+/// What is still to be done while an expression is walked, without recursion.
+enum Step<'e> {
+    Enter(&'e Expression, usize),
+    Bind(&'e ComprehensionExpr),
+    /// Forgets what was bound since there were so many.
+    Unbind(usize),
+}
+
+impl<'e> Names<'e> {
+    fn of(expression: &'e Expression) -> Self {
+        let (mut names, mut bound) = (Self::default(), Vec::new());
+        let mut todo = vec![Step::Enter(expression, 1)];
+        while let Some(step) = todo.pop() {
+            match step {
+                Step::Enter(expression, depth) => names.enter(expression, depth, &bound, &mut todo),
+                Step::Bind(comprehension) => {
+                    bound.push(comprehension.iter_var.as_str());
+                    bound.extend(comprehension.iter_var2.as_deref());
+                    bound.push(&comprehension.accu_var);
+                }
+                Step::Unbind(count) => bound.truncate(count),
+            }
+        }
+        names
+    }
+
+    fn enter(
+        &mut self,
+        expression: &'e Expression,
+        depth: usize,
+        bound: &[&'e str],
+        todo: &mut Vec<Step<'e>>,
+    ) {
+        self.depth = self.depth.max(depth);
+        let mut enter = |expression: &'e Expression| todo.push(Step::Enter(expression, depth + 1));
         match &expression.expr {
             Expr::Unspecified | Expr::Literal(_) => {}
             Expr::Ident(name) => {
-                if !name.starts_with('@') && !bound.contains(name) && !self.free.contains(name) {
-                    self.free.push(name.clone());
+                if !name.starts_with('@') && !bound.contains(&name.as_str()) {
+                    self.free.insert(name);
                 }
             }
-            Expr::Select(select) => self.collect(&select.operand, bound),
-            Expr::List(list) => list.elements.iter().for_each(|element| self.collect(element, bound)),
+            Expr::Select(select) => enter(&select.operand),
+            Expr::List(list) => list.elements.iter().for_each(enter),
             Expr::Call(call) => {
-                let name = &call.func_name;
-                let plain = name.starts_with(|c: char| c.is_ascii_alphabetic());
-                if plain && !self.functions.contains(name) {
-                    self.functions.push(name.clone());
+                // Operators are functions whose names are no words.
+                if call.func_name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+                    self.functions.insert(&call.func_name);
                 }
-                for part in call.target.iter().map(|target| &**target).chain(&call.args) {
-                    self.collect(part, bound);
+                call.target.iter().map(|target| &**target).chain(&call.args).for_each(enter);
+            }
+            Expr::Map(MapExpr { entries }) | Expr::Struct(StructExpr { entries, .. }) => {
+                for entry in entries {
+                    match &entry.expr {
+                        EntryExpr::StructField(field) => enter(&field.value),
+                        EntryExpr::MapEntry(entry) => {
+                            [&entry.key, &entry.value].into_iter().for_each(&mut enter)
+                        }
+                    }
                 }
             }
             Expr::Comprehension(comprehension) => {
-                self.collect(&comprehension.iter_range, bound);
-                self.collect(&comprehension.accu_init, bound);
-                let before = bound.len();
-                bound.push(comprehension.iter_var.clone());
-                bound.extend(comprehension.iter_var2.clone());
-                bound.push(comprehension.accu_var.clone());
+                // In the order of a stack: the last is done first.
+                todo.push(Step::Unbind(bound.len()));
                 for part in [&comprehension.loop_cond, &comprehension.loop_step, &comprehension.result] {
-                    self.collect(part, bound);
+                    todo.push(Step::Enter(part, depth + 1));
                 }
-                bound.truncate(before);
-            }
-            Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr, bound)),
-            Expr::Struct(structure) => {
-                structure.entries.iter().for_each(|entry: &cel::common::ast::IdedEntryExpr| {
-                    if let EntryExpr::StructField(field) = &entry.expr {
-                        self.collect(&field.value, bound);
-                    }
-                });
-            }
-        }
-    }
-
-    fn entry(&mut self, entry: &cel::common::ast::EntryExpr, bound: &mut Vec<String>) {
-        use cel::common::ast::EntryExpr;
-        match entry {
-            EntryExpr::StructField(field) => self.collect(&field.value, bound),
-            EntryExpr::MapEntry(entry) => {
-                self.collect(&entry.key, bound);
-                self.collect(&entry.value, bound);
+                todo.push(Step::Bind(comprehension));
+                for part in [&comprehension.iter_range, &comprehension.accu_init] {
+                    todo.push(Step::Enter(part, depth + 1));
+                }
             }
         }
     }

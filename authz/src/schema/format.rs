@@ -6,8 +6,10 @@
 use crate::schema::diagnostic::{Diagnostics, SchemaError};
 use crate::schema::lex::{self, Kind, Token};
 use crate::schema::load::fits;
-use crate::schema::print::MAX_WIDTH;
 use crate::schema::{Source, parse};
+
+/// How long a declaration may be before it is broken.
+const MAX_WIDTH: usize = 100;
 
 /// Lays out native text: four spaces, one blank, one declaration a line, empty lines and comments kept.
 ///
@@ -34,11 +36,29 @@ pub fn format_native(text: &str) -> Result<String, SchemaError> {
         tokens = lex::tokens(0, text, &mut Diagnostics::new(&sources));
     }
     faults.finish()?;
-    let mut layout = Layout { text, out: String::new(), depth: 0, statement: Vec::new(), last_end: 0 };
-    for token in tokens {
-        layout.take(token);
+    Ok(lay_out(text, tokens))
+}
+
+/// Lays out text that is known to be right, apart from its layout.
+pub(crate) fn laid_out(text: &str) -> String {
+    lay_out(text, lex::tokens(0, text, &mut Diagnostics::new(&[])))
+}
+
+fn lay_out(text: &str, tokens: Vec<Token<'_>>) -> String {
+    let mut layout =
+        Layout { text, out: String::new(), depth: 0, statement: Vec::new(), last: None, last_end: 0 };
+    let mut goes_on = vec![false; tokens.len()];
+    let mut next = false;
+    for (token, goes_on) in tokens.iter().zip(&mut goes_on).rev() {
+        *goes_on = next;
+        if !matches!(token.kind, Kind::Comment | Kind::Doc) {
+            next = !begins_anything(*token);
+        }
     }
-    Ok(layout.out)
+    for (token, goes_on) in tokens.into_iter().zip(goes_on) {
+        layout.take(token, goes_on);
+    }
+    layout.out
 }
 
 /// The lines of an expression, four spaces in. Behind the first, what all lines have in common is taken off;
@@ -78,12 +98,15 @@ struct Layout<'a> {
     depth: usize,
     /// The declaration so far, without its end.
     statement: Vec<Piece<'a>>,
+    /// Its last token that is no comment.
+    last: Option<Token<'a>>,
     /// Where the last token ended.
     last_end: usize,
 }
 
 impl<'a> Layout<'a> {
-    fn take(&mut self, token: Token<'a>) {
+    /// `goes_on`: what comes next belongs to the same declaration.
+    fn take(&mut self, token: Token<'a>, goes_on: bool) {
         let between = self.text.get(self.last_end..token.span.start).unwrap_or("");
         let lines = between.matches('\n').count();
         let before = self.last_end;
@@ -91,20 +114,20 @@ impl<'a> Layout<'a> {
         match token.kind {
             Kind::End => self.flush(),
             Kind::Semicolon => {}
-            Kind::Comment | Kind::Doc => self.comment(token, lines > 0 || before == 0, lines > 1),
+            Kind::Comment | Kind::Doc => self.comment(token, lines > 0 || before == 0, lines > 1, goes_on),
             Kind::Cel => self.body(token),
             Kind::CloseBrace => {
                 self.flush();
                 self.depth = 0;
                 // Nothing inside: the brace stays where it is.
                 if self.out.ends_with('{') {
-                    self.out.push('}');
+                    self.out.push_str("}\n");
                 } else {
                     self.line("}", false);
                 }
             }
             Kind::OpenBrace => {
-                self.statement.push(Piece::Token(token));
+                self.push(token);
                 self.flush();
                 self.depth = 1;
             }
@@ -113,18 +136,19 @@ impl<'a> Layout<'a> {
                     self.flush();
                     self.separate(token, lines > 1);
                 }
-                self.statement.push(Piece::Token(token));
+                self.push(token);
             }
         }
     }
 
+    fn push(&mut self, token: Token<'a>) {
+        self.statement.push(Piece::Token(token));
+        self.last = Some(token);
+    }
+
     /// Whether a declaration begins with the token.
     fn begins(&self, token: Token<'_>) -> bool {
-        let last = self.statement.iter().rev().find_map(|piece| match piece {
-            Piece::Token(token) => Some(token),
-            Piece::Comment(..) => None,
-        });
-        let Some(last) = last else { return true };
+        let Some(last) = self.last else { return true };
         if token.kind == Kind::Ellipsis {
             return last.kind != Kind::Hash;
         }
@@ -150,7 +174,7 @@ impl<'a> Layout<'a> {
     /// An empty line before the token: where one was, and between definitions.
     fn separate(&mut self, token: Token<'_>, empty: bool) {
         let top = self.depth == 0 && !matches!(token.text, "use" | "import");
-        let previous = self.out.lines().last().unwrap_or("").trim_start();
+        let previous = self.out.lines().next_back().unwrap_or("").trim_start();
         let attached = previous.starts_with("//") || previous.starts_with('*') || previous.ends_with("*/");
         let attached = attached || previous.starts_with('@');
         if (empty || (top && !attached)) && !self.out.is_empty() {
@@ -169,14 +193,14 @@ impl<'a> Layout<'a> {
         }
     }
 
-    fn comment(&mut self, token: Token<'a>, own_line: bool, empty: bool) {
+    fn comment(&mut self, token: Token<'a>, own_line: bool, empty: bool, goes_on: bool) {
         if self.statement.is_empty() {
             if !own_line && !self.out.is_empty() {
                 self.behind(token);
                 return;
             }
             let top = self.depth == 0 && !self.out.is_empty() && {
-                let previous = self.out.lines().last().unwrap_or("");
+                let previous = self.out.lines().next_back().unwrap_or("");
                 previous == "}" || previous.ends_with("{}") || previous.starts_with("definition")
             };
             if empty || top {
@@ -186,26 +210,14 @@ impl<'a> Layout<'a> {
             self.line(&text, false);
             return;
         }
-        // Behind the last token of a declaration, or in the middle of one: settled when more is known.
-        self.statement.push(Piece::Comment(token, own_line));
-        if own_line {
-            self.maybe_end(token);
+        if !own_line || goes_on {
+            // Behind the last token of a declaration, or in the middle of one.
+            self.statement.push(Piece::Comment(token, own_line));
+        } else {
+            // On a line of its own behind a whole declaration it belongs to the next one.
+            self.flush();
+            self.comment(token, true, empty, false);
         }
-    }
-
-    /// A comment on its own line behind a whole declaration belongs to the next one.
-    fn maybe_end(&mut self, comment: Token<'a>) {
-        let rest = self.text.get(comment.span.end..).unwrap_or("");
-        if goes_on(rest) {
-            return;
-        }
-        let at = self.statement.len().saturating_sub(1);
-        self.statement.truncate(at);
-        self.flush();
-        let before = self.text.get(..comment.span.start).unwrap_or("");
-        let blanks = before.len() - before.trim_end().len();
-        let empty = before.get(before.len() - blanks..).unwrap_or("").matches('\n').count() > 1;
-        self.comment(comment, true, empty);
     }
 
     fn behind(&mut self, token: Token<'_>) {
@@ -254,6 +266,7 @@ impl<'a> Layout<'a> {
     /// Writes the declaration that was collected.
     fn flush(&mut self) {
         let statement = std::mem::take(&mut self.statement);
+        self.last = None;
         if statement.is_empty() {
             return;
         }
@@ -276,21 +289,14 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// Whether what follows, past comments and blanks, continues a declaration.
-fn goes_on(rest: &str) -> bool {
-    let mut rest = rest.trim_start();
-    loop {
-        if let Some(line) = rest.strip_prefix("//") {
-            rest = line.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
-        } else if let Some(block) = rest.strip_prefix("/*") {
-            rest = block.split_once("*/").map_or("", |(_, rest)| rest).trim_start();
-        } else {
-            break;
-        }
+/// Whether a declaration ends before the token, whatever stands before it.
+fn begins_anything(token: Token<'_>) -> bool {
+    const WORDS: [&str; 7] = ["relation", "permission", "definition", "caveat", "partial", "import", "use"];
+    match token.kind {
+        Kind::End | Kind::CloseBrace | Kind::At | Kind::Semicolon | Kind::Ellipsis => true,
+        Kind::Word => WORDS.contains(&token.text),
+        _ => false,
     }
-    let ends = ["relation", "permission", "definition", "caveat", "partial", "import", "use"];
-    let word = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or("");
-    !(rest.is_empty() || rest.starts_with(['}', '@', ';']) || rest.starts_with("...") || ends.contains(&word))
 }
 
 /// The tokens with the blanks between them; `broken` begins a line before every operand outside of brackets.

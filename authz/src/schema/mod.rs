@@ -6,7 +6,7 @@
 mod code;
 mod convert;
 mod diagnostic;
-mod expression;
+pub(crate) mod expression;
 mod format;
 mod lex;
 mod load;

@@ -3,9 +3,12 @@
 //! After a fault the parser goes on with the next `relation`, `permission` or `definition`, so that
 //! one run tells of every fault.
 
-use crate::name::{MAX_NAME, MAX_TYPE_NAME, check_name};
+use std::cell::Cell;
+
+use crate::name::{MAX_NAME, MAX_TYPE_NAME, check_name, nearest};
 use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, Span};
+use crate::schema::expression;
 use crate::schema::lex::{self, Kind, Token};
 use crate::schema::rule::Deprecation;
 use crate::schema::syntax::{
@@ -27,16 +30,22 @@ pub(crate) const FEATURES: [&str; 6] =
 
 /// Reads one source.
 pub(crate) fn parse(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> File {
+    counted(source, text, faults).0
+}
+
+/// Also tells how many tokens there were and how often one was looked at.
+fn counted(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> (File, usize, usize) {
     let mut tokens = lex::tokens(source, text, faults);
     tokens.retain(|token| token.kind != Kind::Comment);
-    let mut parser = Parser { tokens: &tokens, at: 0, faults, features: Vec::new() };
+    let mut parser = Parser { tokens: &tokens, at: 0, looked: Cell::new(0), faults, features: Vec::new() };
     let mut file = File::default();
     while parser.peek().kind != Kind::End {
         if parser.top(&mut file).is_err() {
             parser.skip_until(&TOP, false);
         }
     }
-    file
+    let looked = parser.looked.get();
+    (file, tokens.len(), looked)
 }
 
 /// The paths that a source imports, whether the rest of it can be read or not.
@@ -62,6 +71,8 @@ struct Parser<'t, 'f, 'a> {
     /// INVARIANT: ends with [`Kind::End`], which is never passed.
     tokens: &'t [Token<'t>],
     at: usize,
+    /// How often a token was looked at.
+    looked: Cell<usize>,
     faults: &'f mut Diagnostics<'a>,
     features: Vec<&'t str>,
 }
@@ -96,7 +107,7 @@ impl<'t> Parser<'t, '_, '_> {
             _ if self.at_kind(Kind::Semicolon) => self.advance(),
             _ if self.at_kind(Kind::End) => {}
             _ => {
-                self.unexpected("`definition`, `caveat`, `partial`, `import` or `use`");
+                self.unexpected_word("`definition`, `caveat`, `partial`, `import` or `use`", &TOP);
                 // Always forward: otherwise the same token would be met again.
                 self.advance();
                 return Err(Reported);
@@ -206,7 +217,7 @@ impl<'t> Parser<'t, '_, '_> {
         } else if self.eat(Kind::Ellipsis) {
             (self.path("the name of a partial")?, Body::Include)
         } else {
-            self.unexpected("`relation`, `permission` or `}`");
+            self.unexpected_word("`relation`, `permission` or `}`", &["relation", "permission"]);
             // Always forward: otherwise the same token would be met again.
             self.advance();
             return Err(Reported);
@@ -410,7 +421,10 @@ impl<'t> Parser<'t, '_, '_> {
         let body = self.peek();
         self.expect(Kind::Cel, "an expression")?;
         self.expect(Kind::CloseBrace, "`}`")?;
-        let expression = Name { text: body.text.to_owned(), span: body.span };
+        let (text, at) = expression::uncommented(body.text);
+        let start = body.span.start + at;
+        let span = Span { start, end: start + text.len(), ..body.span };
+        let expression = Name { text: text.to_owned(), span };
         Ok(Condition { name, doc, parameters, expression, origin: Origin::default() })
     }
 
@@ -499,12 +513,20 @@ impl<'t> Parser<'t, '_, '_> {
     }
 
     fn unexpected(&mut self, expected: &str) {
+        self.unexpected_word(expected, &[]);
+    }
+
+    /// Of the words, one may have been meant.
+    fn unexpected_word(&mut self, expected: &str, words: &[&str]) {
         let token = self.peek();
         let found = match token.kind {
             Kind::End => "the end".to_owned(),
             _ => format!("`{}`", token.text.chars().take(MAX_NAME).collect::<String>()),
         };
-        self.faults.report(Code::Unexpected, token.span, format!("expected {expected}, found {found}"));
+        let message = format!("expected {expected}, found {found}");
+        self.faults.report_with(Code::Unexpected, token.span, message, || {
+            nearest(token.text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"))
+        });
     }
 
     fn peek(&self) -> Token<'t> {
@@ -515,7 +537,10 @@ impl<'t> Parser<'t, '_, '_> {
     fn peek_at(&self, ahead: usize) -> Token<'t> {
         let end = Token { kind: Kind::End, text: "", span: Span::default() };
         let rest = self.tokens.get(self.at..).unwrap_or_default();
-        let mut rest = rest.iter().filter(|token| token.kind != Kind::Doc);
+        let mut rest = rest.iter().filter(|token| {
+            self.looked.set(self.looked.get() + 1);
+            token.kind != Kind::Doc
+        });
         rest.nth(ahead).or(self.tokens.last()).copied().unwrap_or(end)
     }
 
@@ -559,6 +584,38 @@ impl<'t> Parser<'t, '_, '_> {
                 return;
             }
             self.advance();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A token is looked at a bounded number of times, however hostile the text.
+    #[test]
+    fn the_work_grows_with_the_text() {
+        let frame =
+            |middle: String| format!("definition user {{}} definition a {{ relation r: user {middle} }}");
+        for count in [50, 500, 5_000] {
+            let texts = [
+                frame(format!("permission p = {}r", "(".repeat(count))),
+                frame(format!("permission p = r{}", " + r & r - r".repeat(count))),
+                frame(format!("permission p = r {} + r", "/** d */".repeat(count))),
+                frame("/// d\n".repeat(count)),
+                frame("permission p = ".repeat(count)),
+                frame("relation x: user | ".repeat(count)),
+                frame(format!("@deprecated(warn, {}", "warn, ".repeat(count))),
+                "definition a { ".repeat(count),
+                "caveat c(x list<".repeat(count),
+                format!("caveat c(x {}", "list<".repeat(count)),
+                "use self import \"x\" partial ...".repeat(count),
+                "} { ) ( -> . @ ;".repeat(count),
+            ];
+            for text in texts {
+                let (_, tokens, looked) = counted(0, &text, &mut Diagnostics::new(&[]));
+                assert!(looked <= 64 * (tokens + 10), "{looked} looks at {tokens} tokens: {text:.60}");
+            }
         }
     }
 }

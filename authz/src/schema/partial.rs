@@ -15,9 +15,8 @@ pub(crate) fn expand(file: &mut File, faults: &mut Diagnostics<'_>) {
     for partial in &file.partials {
         let name = &partial.name;
         if let Some(first) = partials.insert(&name.text, partial) {
-            let place = faults.place(first.name.span);
-            let message = format!("the partial `{}` is defined twice, first at {place}", name.text);
-            faults.report(Code::PartialTwice, name.span, message);
+            let message = format!("the partial `{}` is defined twice", name.text);
+            faults.report_again(Code::PartialTwice, name.span, message, first.name.span);
         }
     }
     let mut used = FxHashSet::default();

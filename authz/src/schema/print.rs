@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::schema::convert::{ConversionError, Reasons, unsaid_in_native};
-use crate::schema::format::indented;
+use crate::schema::format::{indented, laid_out};
 use crate::schema::{
     AllowedSubject, ConditionInfo, Deprecation, Rule, Schema, SlotInfo, SlotKind, SubjectKind,
 };
@@ -29,7 +29,7 @@ impl Schema {
     pub fn to_native(&self) -> Result<String, ConversionError> {
         let mut reasons = Reasons::new("the native language");
         unsaid_in_native(self, &mut reasons);
-        reasons.finish(self.native_text(), self, Schema::parse)
+        reasons.finish(laid_out(&self.native_text()), self, Schema::parse)
     }
 
     fn native_text(&self) -> String {
@@ -80,7 +80,7 @@ impl Schema {
         deprecation(text, slot.deprecated.as_ref(), "    ");
         if slot.kind == SlotKind::Relation {
             let allowed: Vec<String> = slot.allowed.iter().map(|allowed| self.allowed(allowed)).collect();
-            broken(text, &format!("    relation {}:", slot.name), &allowed, " |");
+            let _ = writeln!(text, "    relation {}: {}", slot.name, allowed.join(" | "));
             return;
         }
         let announced = match &slot.announced {
@@ -89,9 +89,7 @@ impl Schema {
             }
             None => String::new(),
         };
-        let head = format!("    permission {}{announced} =", slot.name);
-        let (operands, operator) = self.operands(&slot.rule);
-        broken(text, &head, &operands, operator);
+        let _ = writeln!(text, "    permission {}{announced} = {}", slot.name, self.text(&slot.rule, true));
     }
 
     fn allowed(&self, allowed: &AllowedSubject) -> String {
@@ -122,60 +120,46 @@ impl Schema {
         }
     }
 
-    /// The outermost operation of a rule: its operands as text, and what stands between them.
-    fn operands(&self, rule: &Rule) -> (Vec<String>, &'static str) {
-        match rule {
-            Rule::Union(rules) => (rules.iter().map(|rule| self.text(rule, 3)).collect(), " +"),
-            Rule::Intersection(rules) => (rules.iter().map(|rule| self.text(rule, 2)).collect(), " &"),
-            Rule::Exclusion(..) => {
-                let (mut first, mut operands) = (rule, Vec::new());
-                while let Rule::Exclusion(left, right) = first {
-                    operands.push(self.text(right, 1));
-                    first = left;
-                }
-                operands.push(self.text(first, 1));
-                operands.reverse();
-                (operands, " -")
-            }
-            _ => (vec![self.text(rule, 0)], ""),
-        }
-    }
-
-    /// `tightness` is what the place asks for: 1 inside an exclusion, 2 an intersection, 3 a union.
+    /// Operations inside others have parentheses, needed or not: who binds tighter is easily forgotten.
     /// Recursion is bounded: rules are.
-    fn text(&self, rule: &Rule, tightness: usize) -> String {
-        let own = match rule {
-            Rule::Exclusion(..) => 1,
-            Rule::Intersection(_) => 2,
-            Rule::Union(_) => 3,
-            Rule::Conditional(..) => 0,
-            _ => 4,
+    fn text(&self, rule: &Rule, outermost: bool) -> String {
+        let join = |rules: &[Rule], operator: &str| {
+            rules.iter().map(|rule| self.text(rule, false)).collect::<Vec<_>>().join(operator)
         };
         let text = match rule {
-            Rule::Nil | Rule::This => "nil".to_owned(),
-            Rule::Itself => "self".to_owned(),
-            Rule::Slot(id) => self.slot(*id).map_or(String::new(), |slot| slot.name.to_string()),
+            // `This` alone is a relation.
+            Rule::Nil | Rule::This => return "nil".to_owned(),
+            Rule::Itself => return "self".to_owned(),
+            Rule::Slot(id) => return self.slot(*id).map_or(String::new(), |slot| slot.name.to_string()),
             Rule::Arrow { relation, all, targets } => {
                 let name = |id: u32| self.slot(id).map_or("", |slot| &slot.name);
                 let target = targets.first().map_or("", |&(_, target)| name(target));
-                if *all {
-                    format!("{}.all({target})", name(*relation))
+                let relation = name(*relation);
+                return if *all {
+                    format!("{relation}.all({target})")
                 } else {
-                    format!("{}->{target}", name(*relation))
+                    format!("{relation}->{target}")
+                };
+            }
+            Rule::Union(rules) => join(rules, " + "),
+            Rule::Intersection(rules) => join(rules, " & "),
+            Rule::Exclusion(..) => {
+                let (mut first, mut operands) = (rule, Vec::new());
+                while let Rule::Exclusion(left, right) = first {
+                    operands.push(self.text(right, false));
+                    first = left;
                 }
+                operands.push(self.text(first, false));
+                operands.reverse();
+                operands.join(" - ")
             }
             Rule::Conditional(inner, condition) => {
                 let name = self.conditions.get(*condition as usize).map_or("", |condition| &condition.name);
-                let inner_text = self.text(inner, usize::from(matches!(**inner, Rule::Conditional(..))));
-                format!("{inner_text} with {name}")
-            }
-            Rule::Union(_) | Rule::Intersection(_) | Rule::Exclusion(..) => {
-                let (operands, operator) = self.operands(rule);
-                operands.join(&format!("{operator} "))
+                let chain = matches!(**inner, Rule::Conditional(..));
+                format!("{} with {name}", self.text(inner, !chain))
             }
         };
-        // The same operation inside itself keeps its parentheses: it was written so.
-        if own < tightness || (own == tightness && own < 4) { format!("({text})") } else { text }
+        if outermost { text } else { format!("({text})") }
     }
 }
 
@@ -187,24 +171,6 @@ fn has_itself(rule: &Rule) -> bool {
         Rule::Conditional(rule, _) => has_itself(rule),
         _ => false,
     }
-}
-
-/// How long a line may be before it is broken.
-pub(crate) const MAX_WIDTH: usize = 100;
-
-/// One line, or, when that is too long, one line for each operand.
-fn broken(text: &mut String, head: &str, operands: &[String], operator: &str) {
-    let line = format!("{head} {}", operands.join(&format!("{operator} ")));
-    if line.chars().count() <= MAX_WIDTH || operands.len() < 2 {
-        text.push_str(&line);
-    } else {
-        let mut operands = operands.iter();
-        let _ = write!(text, "{head} {}", operands.next().map_or("", String::as_str));
-        for operand in operands {
-            let _ = write!(text, "\n        {} {operand}", operator.trim_start());
-        }
-    }
-    text.push('\n');
 }
 
 fn doc(doc: &str, indent: &str) -> String {

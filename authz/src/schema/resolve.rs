@@ -42,6 +42,14 @@ pub(crate) fn compile(
     resolver.finish()
 }
 
+/// The subjects of one relation that were met.
+#[derive(Default)]
+struct Seen {
+    /// With their condition, and whether they expire.
+    forms: FxHashSet<(SubjectKind, Option<u32>, bool)>,
+    kinds: FxHashSet<SubjectKind>,
+}
+
 struct Resolver<'d, 'a> {
     language: Language,
     faults: Diagnostics<'a>,
@@ -91,9 +99,9 @@ impl<'d, 'a> Resolver<'d, 'a> {
         let name = &definition.name;
         self.reserved(name);
         if let Some(&first) = self.type_ids.get(name.text.as_str()) {
-            let place = self.faults.place(type_places.get(first as usize).copied().unwrap_or_default());
-            let message = format!("`{}` is defined twice, first at {place}", name.text);
-            self.faults.report(Code::TypeTwice, name.span, message);
+            let first = type_places.get(first as usize).copied().unwrap_or_default();
+            let message = format!("`{}` is defined twice", name.text);
+            self.faults.report_again(Code::TypeTwice, name.span, message, first);
             return;
         }
         self.type_ids.insert(name.text.as_str().into(), self.types.len() as u32);
@@ -133,9 +141,9 @@ impl<'d, 'a> Resolver<'d, 'a> {
         let slot = self.slots.len() as u32;
         let Some(info) = self.types.get_mut(type_id as usize) else { return };
         if let Some(&first) = info.slot_ids.get(name.text.as_str()) {
-            let place = self.places.get(first as usize).map_or(name.span, |name| name.span);
-            let message = format!("`{}` is declared twice, first at {}", name.text, self.faults.place(place));
-            self.faults.report(Code::SlotTwice, name.span, message);
+            let first = self.places.get(first as usize).map_or(name.span, |name| name.span);
+            let message = format!("`{}` is declared twice", name.text);
+            self.faults.report_again(Code::SlotTwice, name.span, message, first);
             return;
         }
         info.slot_ids.insert(name.text.as_str().into(), slot);
@@ -170,14 +178,15 @@ impl<'d, 'a> Resolver<'d, 'a> {
     fn condition(&mut self, condition: &'d Condition) {
         let name = &condition.name;
         if let Some(&first) = self.condition_ids.get(name.text.as_str()) {
-            let place = self.declared.get(first as usize).map_or(name.span, |first| first.name.span);
-            let message = format!("`{}` is declared twice, first at {}", name.text, self.faults.place(place));
-            self.faults.report(Code::ConditionTwice, name.span, message);
+            let first = self.declared.get(first as usize).map_or(name.span, |first| first.name.span);
+            let message = format!("`{}` is declared twice", name.text);
+            self.faults.report_again(Code::ConditionTwice, name.span, message, first);
             return;
         }
         let mut parameters: Vec<(Box<str>, ParameterType)> = Vec::new();
+        let mut known: FxHashSet<&str> = FxHashSet::default();
         for (parameter, type_name) in &condition.parameters {
-            if parameters.iter().any(|(known, _)| **known == *parameter.text) {
+            if !known.insert(&parameter.text) {
                 let message = format!("`{}` has the parameter `{}` twice", name.text, parameter.text);
                 self.faults.report(Code::ParameterTwice, parameter.span, message);
             }
@@ -256,8 +265,9 @@ impl<'d, 'a> Resolver<'d, 'a> {
 
     fn stored(&mut self, slot: u32, body: &Body) {
         if let Body::Relation(subjects) | Body::Define { subjects, .. } = body {
+            let mut seen = Seen::default();
             for subject in subjects {
-                self.subject_type(slot, subject);
+                self.subject_type(slot, subject, &mut seen);
             }
         }
     }
@@ -282,7 +292,7 @@ impl<'d, 'a> Resolver<'d, 'a> {
         }
     }
 
-    fn subject_type(&mut self, slot: u32, subject: &SubjectType) {
+    fn subject_type(&mut self, slot: u32, subject: &SubjectType, seen: &mut Seen) {
         let Some(type_id) = self.type_named(&subject.name) else { return };
         let kind = match &subject.form {
             SubjectForm::Plain => SubjectKind::Object(type_id),
@@ -301,15 +311,12 @@ impl<'d, 'a> Resolver<'d, 'a> {
         };
         let edge = self.edges.len() as u32;
         let Some(info) = self.slots.get_mut(slot as usize) else { return };
-        let same = |known: &AllowedSubject| {
-            known.subject == kind && known.condition == condition && known.expiration == subject.expiration
-        };
-        if info.allowed.iter().any(same) {
+        if !seen.forms.insert((kind, condition, subject.expiration)) {
             let message = "this type of subjects is named twice in the relation";
             self.faults.report(Code::SubjectTwice, subject.span, message);
             return;
         }
-        if !info.allowed.iter().any(|known| known.subject == kind) {
+        if seen.kinds.insert(kind) {
             info.edges.push(edge);
             self.edges.push(EdgeInfo { slot, subject: kind });
         }
@@ -366,20 +373,16 @@ impl<'d, 'a> Resolver<'d, 'a> {
             return Rule::Nil;
         }
         let Some(info) = self.slots.get(left as usize) else { return Rule::Nil };
-        let mut subject_types: Vec<u32> = Vec::new();
         let mut userset = None;
-        for allowed in &info.allowed {
-            let subject_type = match allowed.subject {
-                SubjectKind::Object(id) | SubjectKind::Wildcard(id) => id,
-                SubjectKind::Userset(slot) => {
-                    userset = Some(slot);
-                    self.slots.get(slot as usize).map_or(0, |info| info.type_id)
-                }
-            };
-            if !subject_types.contains(&subject_type) {
-                subject_types.push(subject_type);
+        let mut seen = FxHashSet::default();
+        let subject_types = info.allowed.iter().map(|allowed| match allowed.subject {
+            SubjectKind::Object(id) | SubjectKind::Wildcard(id) => id,
+            SubjectKind::Userset(slot) => {
+                userset = Some(slot);
+                self.slots.get(slot as usize).map_or(0, |info| info.type_id)
             }
-        }
+        });
+        let subject_types: Vec<u32> = subject_types.filter(|&id| seen.insert(id)).collect();
         if let Some(text) = userset.and_then(|slot| self.text_of(slot)) {
             let message = format!("the arrow starts at the objects of `{text}` and not at whom it holds");
             self.faults.report(Code::ArrowUserset, relation.span, message);
@@ -431,10 +434,12 @@ impl<'d, 'a> Resolver<'d, 'a> {
     fn unknown_target(&mut self, relation: &Name, target: &Name, subject_types: &[u32]) {
         let message =
             format!("no type of `{}` has a relation or permission `{}`", relation.text, target.text);
-        let infos = subject_types.iter().filter_map(|&id| self.types.get(id as usize));
-        let names = infos.flat_map(|info| info.slot_ids.keys()).map(|name| &**name);
-        let near = nearest(&target.text, names).map(did_you_mean);
-        self.faults.report_with(Code::UnknownTarget, target.span, message, || near);
+        let types = &self.types;
+        self.faults.report_with(Code::UnknownTarget, target.span, message, || {
+            let infos = subject_types.iter().filter_map(|&id| types.get(id as usize));
+            let names = infos.flat_map(|info| info.slot_ids.keys()).map(|name| &**name);
+            nearest(&target.text, names).map(did_you_mean)
+        });
     }
 
     fn type_named(&mut self, name: &Name) -> Option<u32> {

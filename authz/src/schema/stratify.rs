@@ -12,6 +12,9 @@ use crate::schema::{SlotInfo, SubjectKind};
 /// Exclusions of exclusions; each level of an answer costs stack.
 pub(crate) const MAX_LAYERS: usize = 64;
 
+/// Cycles that are shown.
+const MAX_CYCLES: usize = 50;
+
 #[derive(Debug, Clone, Copy)]
 struct Link {
     to: u32,
@@ -36,7 +39,8 @@ pub(crate) fn verify(slots: &[SlotInfo]) -> Vec<Unstratified> {
     for (from, outgoing) in links.iter().enumerate() {
         let from = from as u32;
         for link in outgoing {
-            if link.excluded > 0 && component_of(link.to) == component_of(from) {
+            // Each cycle is searched for through all links, so not every one of very many is shown.
+            if found.len() < MAX_CYCLES && link.excluded > 0 && component_of(link.to) == component_of(from) {
                 found.push(Unstratified::Cycle(cycle(from, link.to, &links)));
             }
         }

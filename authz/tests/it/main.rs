@@ -9,10 +9,15 @@
 )]
 
 mod agreement;
+mod corpus;
+mod dialects;
 mod engine;
 mod faults;
+mod fuzz;
 mod language;
 mod naive;
 mod random;
+mod round_trip;
+mod schema_errors;
 mod store;
 mod terms;

@@ -3,7 +3,9 @@
 //! `or` and `and` are not mixed without parentheses, `but not` stands once, and what is stored directly comes
 //! first: their grammar (openfga/language, `OpenFGAParser.g4`) has no other form.
 
-use crate::name::{MAX_TYPE_NAME, check_any_name};
+use std::cell::Cell;
+
+use crate::name::{MAX_TYPE_NAME, check_any_name, nearest};
 use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, Span};
 use crate::schema::openfga::lex::{self, Kind, Token};
@@ -20,8 +22,13 @@ const STARTS: [&str; 4] = ["type", "extend", "condition", "define"];
 
 /// Reads one source.
 pub(crate) fn parse(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> Model {
+    counted(source, text, faults).0
+}
+
+/// Also tells how many tokens there were and how often one was looked at.
+fn counted(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> (Model, usize, usize) {
     let tokens = lex::tokens(source, text, faults);
-    let mut parser = Parser { tokens: &tokens, at: 0, faults };
+    let mut parser = Parser { tokens: &tokens, at: 0, looked: Cell::new(0), faults };
     let header = parser.header();
     let mut file = File::default();
     while parser.peek().kind != Kind::End {
@@ -29,7 +36,8 @@ pub(crate) fn parse(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> 
             parser.skip(&STARTS);
         }
     }
-    Model { header, file }
+    let looked = parser.looked.get();
+    (Model { header, file }, tokens.len(), looked)
 }
 
 /// The fault is in the diagnostics already.
@@ -41,6 +49,8 @@ struct Parser<'t, 'f, 'a> {
     /// INVARIANT: ends with [`Kind::End`], which is never passed.
     tokens: &'t [Token<'t>],
     at: usize,
+    /// How often a token was looked at.
+    looked: Cell<usize>,
     faults: &'f mut Diagnostics<'a>,
 }
 
@@ -110,7 +120,7 @@ impl<'t> Parser<'t, '_, '_> {
                 file.conditions.push(self.condition(doc)?);
             }
             _ => {
-                self.unexpected("`type`, `extend type` or `condition`");
+                self.unexpected_word("`type`, `extend type` or `condition`", &STARTS);
                 // Always forward: otherwise the same token would be met again.
                 self.advance();
                 return Err(Reported);
@@ -379,12 +389,20 @@ impl<'t> Parser<'t, '_, '_> {
     }
 
     fn unexpected(&mut self, expected: &str) {
+        self.unexpected_word(expected, &[]);
+    }
+
+    /// Of the words, one may have been meant.
+    fn unexpected_word(&mut self, expected: &str, words: &[&str]) {
         let token = self.peek();
         let found = match token.kind {
             Kind::End => "the end".to_owned(),
             _ => format!("`{}`", shown(token.text)),
         };
-        self.faults.report(Code::Unexpected, token.span, format!("expected {expected}, found {found}"));
+        let message = format!("expected {expected}, found {found}");
+        self.faults.report_with(Code::Unexpected, token.span, message, || {
+            nearest(token.text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"))
+        });
     }
 
     fn peek(&self) -> Token<'t> {
@@ -395,7 +413,10 @@ impl<'t> Parser<'t, '_, '_> {
     fn peek_at(&self, ahead: usize) -> Token<'t> {
         let end = Token { kind: Kind::End, text: "", span: Span::default(), line: 0, first: true };
         let rest = self.tokens.get(self.at..).unwrap_or_default();
-        let mut rest = rest.iter().filter(|token| token.kind != Kind::Comment);
+        let mut rest = rest.iter().filter(|token| {
+            self.looked.set(self.looked.get() + 1);
+            token.kind != Kind::Comment
+        });
         rest.nth(ahead).or(self.tokens.last()).copied().unwrap_or(end)
     }
 
@@ -441,4 +462,39 @@ impl<'t> Parser<'t, '_, '_> {
 
 fn shown(text: &str) -> String {
     text.chars().take(MAX_TYPE_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A token is looked at a bounded number of times, however hostile the text.
+    #[test]
+    fn the_work_grows_with_the_text() {
+        let frame = |rule: String| {
+            format!(
+                "model\n  schema 1.1\ntype user\ntype a\n  relations\n    define r: [user]\n    define p: {rule}\n"
+            )
+        };
+        for count in [50, 500, 5_000] {
+            let texts = [
+                frame(format!("{}r", "(".repeat(count))),
+                frame(format!("r{}", " or r".repeat(count))),
+                frame(format!("r{}", " but not".repeat(count))),
+                frame(format!("[{}", "user with c, ".repeat(count))),
+                frame(format!("({}", "\n# c\n".repeat(count))),
+                frame("r\n# c\n".repeat(count)),
+                frame("\n    define ".repeat(count)),
+                "type a\n  relations\n".repeat(count),
+                "condition c(x: list<".repeat(count),
+                "extend ".repeat(count),
+                "# c\n".repeat(count),
+                "] [ ) ( : # * <".repeat(count),
+            ];
+            for text in texts {
+                let (_, tokens, looked) = counted(0, &text, &mut Diagnostics::new(&[]));
+                assert!(looked <= 64 * (tokens + 10), "{looked} looks at {tokens} tokens: {text:.60}");
+            }
+        }
+    }
 }
