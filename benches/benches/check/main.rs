@@ -231,7 +231,7 @@ fn rate(graph: &Graph, mix: &[Ids], threads: usize, changes_a_second: u32) -> f6
                         let graph = published.load();
                         let _ = black_box(graph.check_ids(s, view, o, &context).unwrap());
                         count += 1;
-                        if count % 1_024 == 0 && stop.load(Ordering::Relaxed) {
+                        if count.is_multiple_of(1_024) && stop.load(Ordering::Relaxed) {
                             break;
                         }
                     }
@@ -262,7 +262,7 @@ fn rate(graph: &Graph, mix: &[Ids], threads: usize, changes_a_second: u32) -> f6
 }
 
 fn threads(graph: &Graph, mix: &[Ids]) {
-    let documents: Vec<Ids> = mix.iter().copied().collect();
+    let documents = mix.to_vec();
     let one = rate(graph, &documents, 1, 0);
     println!("\none thread: {:.2} million checks a second", one / 1e6);
     for changes in [0, 1_000] {
