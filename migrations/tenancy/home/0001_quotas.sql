@@ -55,12 +55,17 @@ grant select, insert, update, delete on quota_reservations to formwork_app;
 -- INVARIANT of all that follows: whoever changes reservations of a resource and period has locked their row in
 -- quota_usage first. So no two wait for each other, and `reserved` is the sum of the rows.
 
--- The limit in force: the tenant's own, else the plan's.
+-- The limit in force: the tenant's own, else the plan's. (In plpgsql: the body of a function in SQL is analysed when it
+-- is made, which the owner's `row_security = off` refuses.)
 create function quota_limit(p_resource text, p_default bigint) returns bigint
-language sql stable
+language plpgsql stable
 as $$
-  select case when count(*) = 0 then p_default else min(l.units) end
-    from quota_limits l where l.resource = p_resource;
+declare
+  v_units bigint;
+begin
+  select l.units into v_units from quota_limits l where l.resource = p_resource;
+  return case when found then v_units else p_default end;
+end;
 $$;
 
 -- The day, month or year of the transaction's start in the tenant's time zone; the empty text for all time.
