@@ -2,7 +2,11 @@
 //!
 //! Ten thousand tenants in turn, each call under one limit, as that is what `governor` has; then the three of a usual
 //! request. Every call is allowed, and that is looked at. Redis is a server of the bench's own, on a local socket.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking, and says what it leaves out")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench fails by panicking, and says what it leaves out"
+)]
 
 use std::{
     hint::black_box,
@@ -13,9 +17,12 @@ use std::{
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use formwork_migrations::TENANCY;
 use formwork_tenancy::{
-    Actor, TenantId,
+    Actor, Isolation, Session, TenantId,
     limits::{Call, Limit, MemoryLimiter, RedisLimiter},
+    quota::{self, Quotas},
+    testing::TestDatabase,
 };
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::runtime::Runtime;
@@ -49,7 +56,8 @@ fn memory(criterion: &mut Criterion) {
         assert!(black_box(limiter.check(&call)).is_allowed());
     };
     let three = |turn: usize| {
-        let call = Call::of_tenant(tenant(turn)).overall(WIDE).user(&ada, WIDE).endpoint("GET /tasks/{id}", WIDE);
+        let call =
+            Call::of_tenant(tenant(turn)).overall(WIDE).user(&ada, WIDE).endpoint("GET /tasks/{id}", WIDE);
         assert!(black_box(limiter.check(&call)).is_allowed());
     };
     let quota = Quota::per_second(NonZeroU32::new(1_000_000_000).unwrap());
@@ -65,7 +73,9 @@ fn memory(criterion: &mut Criterion) {
     group.bench_function("memory/one", |bencher| bencher.iter(|| one(next())));
     group.bench_function("governor/one", |bencher| bencher.iter(|| governor(next())));
     group.bench_function("memory/three", |bencher| bencher.iter(|| three(next())));
-    group.bench_function("memory/one, 2 threads", |bencher| bencher.iter_custom(|turns| two_threads(turns, one)));
+    group.bench_function("memory/one, 2 threads", |bencher| {
+        bencher.iter_custom(|turns| two_threads(turns, one))
+    });
     group.bench_function("governor/one, 2 threads", |bencher| {
         bencher.iter_custom(|turns| two_threads(turns, governor));
     });
@@ -90,7 +100,9 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("formwork-bench-redis-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]).arg(folder.join("s"));
+        command
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(folder.join("s"));
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
         Some(Self { process, folder })
     }
@@ -134,11 +146,48 @@ fn redis(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("limits");
     group.bench_function("redis/three", |bencher| bencher.to_async(&runtime).iter(three));
     group.bench_function("redis/three, 32 at once, all", |bencher| {
-        bencher.to_async(&runtime).iter(|| async { futures::future::join_all((0..32).map(|_| three())).await });
+        bencher
+            .to_async(&runtime)
+            .iter(|| async { futures::future::join_all((0..32).map(|_| three())).await });
     });
     group.finish();
     assert!(!limiter.is_degraded());
 }
 
-criterion_group!(benches, memory, redis);
+/// A transaction that uses a unit, beside one that asks `select 1`.
+fn quota(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let (tenants, session) = runtime.block_on(async {
+        let db = TestDatabase::new(&[TENANCY]).await;
+        let tenant = db.tenant("a", Isolation::Shared).await;
+        (db.tenants().clone(), Session::new(&tenant, Actor::system("bench")))
+    });
+    let quotas = Quotas::new().any_plan("projects", quota::Quota::up_to(1 << 50));
+    let bare = || async {
+        let mut tx = tenants.begin(&session).await.unwrap();
+        let one: i32 = sqlx::query_scalar("select 1").fetch_one(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(one, 1);
+    };
+    let consume = || async {
+        let mut tx = tenants.begin(&session).await.unwrap();
+        quotas.consume(&mut tx, "projects", 1).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let reserve = || async {
+        let mut tx = tenants.begin(&session).await.unwrap();
+        let reservation = quotas.reserve(&mut tx, "projects", 1).await.unwrap();
+        quotas.settle(&mut tx, &reservation, 1).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let mut group = criterion.benchmark_group("quota");
+    group.bench_function("transaction, select 1", |bencher| bencher.to_async(&runtime).iter(bare));
+    group.bench_function("transaction, consume", |bencher| bencher.to_async(&runtime).iter(consume));
+    group.bench_function("transaction, reserve and settle", |bencher| {
+        bencher.to_async(&runtime).iter(reserve)
+    });
+    group.finish();
+}
+
+criterion_group!(benches, memory, redis, quota);
 criterion_main!(benches);

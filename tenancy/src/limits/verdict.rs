@@ -27,7 +27,7 @@ pub struct Refused {
     scope: Scope,
     limit: Limit,
     retry_after: Option<Duration>,
-    standings: Standings,
+    standings: Vec<Standing>,
 }
 
 type Standings = SmallVec<[Standing; 4]>;
@@ -61,7 +61,7 @@ impl Verdict {
             .max_by_key(|(wait, _)| *wait);
         if let Some((wait, &Standing { scope, limit, .. })) = refusing {
             let retry_after = (wait < Duration::MAX).then_some(wait);
-            return Self::Refused(Refused { scope, limit, retry_after, standings });
+            return Self::Refused(Refused { scope, limit, retry_after, standings: standings.into_vec() });
         }
         for standing in &mut standings {
             standing.owed = standing.owed.saturating_add(standing.limit.owed(cost));

@@ -229,7 +229,7 @@ async fn an_expired_reservation_can_be_settled_until_its_room_is_needed() {
     assert_eq!((home.stand().await, home.sums().await), ((8, 0), (0, 0)));
     let orphan = home.reserve(2).await.unwrap();
     home.expire_all().await;
-    home.reserve(2).await.unwrap();
+    let _kept = home.reserve(2).await.unwrap();
     assert!(matches!(home.settle(&orphan, 2).await, Err(QuotaError::Gone)));
     assert_eq!(home.sums().await, (2, 2));
 }
