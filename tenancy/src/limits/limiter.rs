@@ -16,7 +16,7 @@ pub enum Limiter {
 }
 
 impl Limiter {
-    /// May the call go on? It always gets an answer: see [`RedisLimiter`](super::RedisLimiter) for a Redis that gives none.
+    /// May the call go on? It always gets an answer: see `RedisLimiter` for a Redis that gives none.
     pub async fn check(&self, call: &Call<'_>) -> Verdict {
         match self {
             Self::Memory(limiter) => limiter.check(call),

@@ -5,7 +5,7 @@
 //! every limit that one request is under; all must have room, and when one has none, nothing is taken from any.
 //!
 //! - [`MemoryLimiter`] counts in this process, in bounded memory.
-//! - [`RedisLimiter`] (feature `redis`) counts for all nodes together, and in memory while Redis is out of reach.
+//! - `RedisLimiter` (feature `redis`) counts for all nodes together, and in memory while Redis is out of reach.
 //! - [`Limiter`] is either.
 //!
 //! ```

@@ -203,7 +203,8 @@ mod tests {
         assert!(table.size().0 <= SHARDS * 1_000);
         // Newcomers that leave no trace give the memory back.
         let full = table.size().1;
-        let passing = (0..20_000).filter(|&n| enter(&table, key(n, 2), 20 + n, 20 + n)).count();
+        let later = 20 + PATIENCE;
+        let passing = (0..20_000).filter(|&n| enter(&table, key(n, 2), later + n, later + n)).count();
         assert_eq!(passing, 20_000);
         assert!(table.size().1 < full / 4, "{} of {full}", table.size().1);
     }
