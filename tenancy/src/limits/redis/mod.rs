@@ -171,7 +171,7 @@ impl Inner {
 
     /// Is the server there again?
     async fn look(self: Arc<Self>) {
-        match tokio::time::timeout(self.timeout * 3, self.connect()).await {
+        match tokio::time::timeout(self.timeout.saturating_mul(3), self.connect()).await {
             Ok(Ok(connection)) => {
                 *self.slot() = Some(connection);
                 self.breaker.close();
@@ -253,7 +253,7 @@ impl RedisLimiterBuilder {
     pub async fn connect(self) -> Result<RedisLimiter, RedisAddressError> {
         let client = Client::open(self.url).map_err(|error| RedisAddressError { source: error.into() })?;
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout * 3))
+            .set_connection_timeout(Some(self.timeout.saturating_mul(3)))
             .set_response_timeout(None);
         let inner = Arc::new(Inner {
             client,
