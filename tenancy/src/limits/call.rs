@@ -5,6 +5,7 @@
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -27,21 +28,56 @@ pub struct Call<'a> {
 type Items<'a> = SmallVec<[Item<'a>; 4]>;
 
 /// Whose the keys of a call are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Anchor {
     Tenant(TenantId),
     Network(Network),
 }
 
 /// One limit and what it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Item<'a> {
     pub(super) subject: Subject<'a>,
     pub(super) limit: Limit,
 }
 
+impl Anchor {
+    /// What tells it from the others of its kind.
+    pub(super) fn bits(self) -> u128 {
+        match self {
+            Self::Tenant(tenant) => tenant.as_uuid().as_u128(),
+            Self::Network(network) => network.bits(),
+        }
+    }
+}
+
+/// What makes a key, in as few pieces as it can be told in. Two limits that let through the same are one.
+impl Hash for Item<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let kind = match self.subject {
+            Subject::Anchor => 0,
+            Subject::Network(_) => 1,
+            Subject::User(_) => 2,
+            Subject::Endpoint(_) => 3,
+            Subject::UserEndpoint(..) => 4_u128,
+        };
+        let (interval, burst) = (self.limit.interval(), self.limit.most_at_once());
+        state.write_u128(kind << 96 | u128::from(burst) << 64 | u128::from(interval));
+        match self.subject {
+            Subject::Anchor => {}
+            Subject::Network(network) => state.write_u128(network.bits()),
+            Subject::User(user) => user.hash(state),
+            Subject::Endpoint(name) => name.hash(state),
+            Subject::UserEndpoint(user, name) => {
+                user.hash(state);
+                name.hash(state);
+            }
+        }
+    }
+}
+
 /// What is counted, inside the anchor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject<'a> {
     Anchor,
     Network(Network),
@@ -200,7 +236,7 @@ impl<'a> Call<'a> {
 }
 
 /// An IPv4 address, or the /64 of an IPv6 address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Network(IpAddr);
 
 impl Network {
@@ -209,6 +245,14 @@ impl Network {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
             ip @ IpAddr::V4(_) => ip,
         })
+    }
+
+    /// An IPv4 address as it is written inside IPv6, which is no /64.
+    fn bits(self) -> u128 {
+        match self.0 {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(ip) => ip.to_bits(),
+        }
     }
 }
 

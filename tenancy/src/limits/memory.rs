@@ -70,7 +70,7 @@ impl MemoryLimiter {
             Anchor::Tenant(_) => &this.tenants,
             Anchor::Network(_) => &this.networks,
         };
-        let anchor = this.secrets[0].hash_one(call.anchor());
+        let anchor = this.secrets[0].hash_one(call.anchor().bits());
         let key = |item: &Item<'_>| Key { anchor, rest: this.secrets[1].hash_one(item) };
         let mut keys: SmallVec<[Key; 4]> = call.items().iter().map(key).collect();
         let mut owed: SmallVec<[u64; 4]> = SmallVec::new();
