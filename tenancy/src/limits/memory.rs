@@ -19,7 +19,7 @@ const KEYS: usize = 500_000;
 /// One tenant's keys take up to this part of the place that it shares with others.
 const SHARE: usize = 4;
 
-/// Counts in memory: about 100 ns a call of three limits, one short lock. Cheap to clone; clones count together.
+/// Counts in memory, under one short lock a call. Cheap to clone; clones count together.
 ///
 /// **Bounded.** It keeps only limits that are in use, and forgets only those that are full again, which loses nothing.
 /// When the bound is reached by limits in use, the newcomers that find no place share one count for each limit (those
