@@ -51,7 +51,7 @@ macro_rules! migration {
     };
 }
 
-/// Registry, streams and the functions by which a service login resolves exact keys.
+/// Registry, streams and the functions by which a service login resolves exact keys; in a home, quotas.
 #[cfg(feature = "tenancy")]
 pub const TENANCY: Set = Set {
     name: "tenancy",
@@ -65,7 +65,7 @@ pub const TENANCY: Set = Set {
         migration!(2, "outbox", "tenancy/database/0002_outbox.sql"),
         migration!(3, "streams", "tenancy/database/0003_streams.sql"),
     ],
-    home: &[],
+    home: &[migration!(1, "quotas", "tenancy/home/0001_quotas.sql")],
 };
 
 /// Permission tuples and their change log.

@@ -26,7 +26,8 @@
 //!
 //! # Features
 //!
-//! `local-postgres`: a private cluster started from binaries on the machine. `testing`: the test kit.
+//! `local-postgres`: a private cluster started from binaries on the machine. `redis`: rate limits that nodes share.
+//! `testing`: the test kit.
 
 mod administrator;
 mod conn;
@@ -62,9 +63,11 @@ mod warm;
 
 pub mod doctor;
 pub mod fleet;
+pub mod limits;
 #[cfg(feature = "local-postgres")]
 pub mod local_postgres;
 pub mod moves;
+pub mod quota;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -27,7 +27,7 @@ const CLOSED: [&str; 13] = [
     "users",
 ];
 /// Functions of the platform that it may call.
-const FUNCTIONS: [&str; 14] = [
+const FUNCTIONS: [&str; 13] = [
     "administrator_grant",
     "confirm_tenant",
     "hold_home",
