@@ -45,12 +45,12 @@ macro_rules! migration {
     };
 }
 
-/// Registry, streams and the functions by which a service login resolves exact keys.
+/// Registry, streams and the functions by which a service login resolves exact keys; in each home, tenants' keys.
 #[cfg(feature = "tenancy")]
 pub const TENANCY: Set = Set {
     name: "tenancy",
     platform: &[migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql")],
-    home: &[],
+    home: &[migration!(1, "tenant_keys", "tenancy/home/0001_tenant_keys.sql")],
 };
 
 /// Permission tuples and their change log.

@@ -25,7 +25,8 @@
 //!
 //! # Features
 //!
-//! `local-postgres`: a private cluster started from binaries on the machine. `testing`: the test kit.
+//! `keys`: fields sealed under keys of the tenant's own. `aws-kms`: those keys in AWS KMS. `local-postgres`: a
+//! private cluster started from binaries on the machine. `testing`: the test kit.
 
 mod conn;
 mod control_plane;
@@ -49,6 +50,8 @@ mod warm;
 
 pub mod doctor;
 pub mod fleet;
+#[cfg(feature = "keys")]
+pub mod keys;
 #[cfg(feature = "local-postgres")]
 pub mod local_postgres;
 #[cfg(feature = "testing")]
