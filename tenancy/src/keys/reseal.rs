@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Field, KeyError, Keys, Purpose, Sealed,
+    cache::Slot,
     sealed::header,
     seal::{open_with, seal_with},
 };
@@ -100,13 +101,15 @@ impl Keys {
         after: Option<Uuid>,
         limit: u32,
     ) -> Result<Page, KeyError> {
+        // What this node remembers may have been retired by another one.
+        self.inner.cache.forget(Slot { tenant: tx.tenant_id(), purpose: Purpose::Data, version: None }).await;
         let Some(newest) = self.newest(tx, Purpose::Data).await? else {
             return Ok(Page { last: None, resealed: 0 });
         };
         let [table, name, key] = column.names();
         let old: Vec<(Uuid, Sealed<Vec<u8>>)> = sqlx::query_as(AssertSqlSafe(format!(
             "select {key}, {name} from {table}
-              where ($1::uuid is null or {key} > $1) and substr({name}, 1, 5) <> $2
+              where ($1::uuid is null or {key} > $1) and substr({name}, 1, 5) < $2
               order by {key} limit $3 for no key update"
         )))
         .bind(after)

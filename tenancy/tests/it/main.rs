@@ -12,6 +12,9 @@ mod fleet;
 mod fleet_drift;
 mod fleet_failures;
 mod isolation;
+mod keys;
+#[cfg(feature = "aws-kms")]
+mod keys_kms;
 mod local_postgres;
 mod pgbouncer;
 mod resolve;
