@@ -168,7 +168,8 @@ impl KeyProvider for AwsKms {
             }
             Err(error) => return Err(failed(error)),
         };
-        let bytes = answer.ciphertext_blob.ok_or_else(|| ProviderError::unavailable("KMS has wrapped nothing"))?;
+        let bytes =
+            answer.ciphertext_blob.ok_or_else(|| ProviderError::unavailable("KMS has wrapped nothing"))?;
         Ok(WrappedKey::new(name, bytes.into_inner()))
     }
 

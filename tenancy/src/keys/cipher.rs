@@ -30,10 +30,8 @@ pub(super) fn seal(
     mut buffer: Vec<u8>,
 ) -> Result<Vec<u8>, std::io::Error> {
     let short = || std::io::Error::other("nothing to seal");
-    let (nonce, plaintext) = buffer
-        .get_mut(header..)
-        .and_then(|rest| rest.split_at_mut_checked(NONCE))
-        .ok_or_else(short)?;
+    let (nonce, plaintext) =
+        buffer.get_mut(header..).and_then(|rest| rest.split_at_mut_checked(NONCE)).ok_or_else(short)?;
     getrandom::fill(nonce).map_err(std::io::Error::other)?;
     let nonce = XNonce::try_from(&*nonce).map_err(std::io::Error::other)?;
     let tag = cipher(key)
@@ -46,7 +44,8 @@ pub(super) fn seal(
 /// The plaintext of `sealed`, which is nonce, ciphertext and tag.
 pub(super) fn open(key: &SecretKey, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Refused> {
     let (nonce, rest) = sealed.split_at_checked(NONCE).ok_or(Refused)?;
-    let (text, tag) = rest.len().checked_sub(TAG).and_then(|length| rest.split_at_checked(length)).ok_or(Refused)?;
+    let (text, tag) =
+        rest.len().checked_sub(TAG).and_then(|length| rest.split_at_checked(length)).ok_or(Refused)?;
     let nonce = XNonce::try_from(nonce).map_err(|_| Refused)?;
     let tag = Tag::try_from(tag).map_err(|_| Refused)?;
     let mut text = text.to_vec();

@@ -21,7 +21,8 @@ mod tests {
 
     #[test]
     fn no_two_lists_are_one_string() {
-        let lists: [&[&[u8]]; 6] = [&[b"ab", b"c"], &[b"a", b"bc"], &[b"abc"], &[b"abc", b""], &[b"", b"abc"], &[]];
+        let lists: [&[&[u8]]; 6] =
+            [&[b"ab", b"c"], &[b"a", b"bc"], &[b"abc"], &[b"abc", b""], &[b"", b"abc"], &[]];
         for (index, one) in lists.iter().enumerate() {
             for other in lists.iter().skip(index + 1) {
                 assert_ne!(joined(one), joined(other));

@@ -25,7 +25,9 @@ pub enum KeyError {
         column: String,
     },
     /// The tenant has no data key of this version.
-    #[error("`{table}.{column}` is sealed under version {version} of the tenant's data key, which it does not have")]
+    #[error(
+        "`{table}.{column}` is sealed under version {version} of the tenant's data key, which it does not have"
+    )]
     UnknownVersion {
         /// The table.
         table: String,

@@ -86,7 +86,9 @@ impl LocalKeyFile {
         work: impl FnOnce(&Inner) -> Result<T, ProviderError> + Send + 'static,
     ) -> Result<T, ProviderError> {
         let inner = Arc::clone(&self.0);
-        spawn_blocking(move || work(&inner)).await.unwrap_or_else(|gone| Err(ProviderError::unavailable(gone)))
+        spawn_blocking(move || work(&inner))
+            .await
+            .unwrap_or_else(|gone| Err(ProviderError::unavailable(gone)))
     }
 }
 
@@ -165,7 +167,9 @@ impl Inner {
         let opened = cipher::open(&wrapping, &context.associated(wrapped.provider_key()), wrapped.bytes());
         let opened = opened.map(Zeroizing::new).ok().and_then(|bytes| SecretKey::from_slice(&bytes));
         opened.ok_or_else(|| {
-            ProviderError::refused("the wrapped key is not this tenant's, or not of this line of `tenant_keys`")
+            ProviderError::refused(
+                "the wrapped key is not this tenant's, or not of this line of `tenant_keys`",
+            )
         })
     }
 

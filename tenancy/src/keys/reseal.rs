@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::{
     Field, KeyError, Keys, Purpose, Sealed,
     cache::Slot,
-    sealed::header,
     seal::{open_with, seal_with},
+    sealed::header,
 };
 use crate::{StorageError, TenantTx};
 

@@ -28,7 +28,12 @@ impl Keys {
         self.strike_out(tenants, session, true).await
     }
 
-    async fn strike_out(&self, tenants: &Tenants, session: &Session, destroyed: bool) -> Result<(), KeyError> {
+    async fn strike_out(
+        &self,
+        tenants: &Tenants,
+        session: &Session,
+        destroyed: bool,
+    ) -> Result<(), KeyError> {
         let mut tx = tenants.begin(session).await?;
         sqlx::query(
             "insert into tenant_keys (purpose, version, shredded_at) values ('data', 0, now())

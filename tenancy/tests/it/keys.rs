@@ -31,7 +31,8 @@ use uuid::Uuid;
 
 /// Tables of the test's own, as an application adds them.
 fn people() -> Set {
-    let columns = "tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
+    let columns =
+        "tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
                    id uuid not null, passport bytea, diagnosis bytea, email_index bytea,
                    primary key (tenant_id, id)";
     let sql = format!(
@@ -186,7 +187,11 @@ async fn insert(tx: &mut TenantTx, id: Uuid, passport: &Sealed<String>) {
 }
 
 async fn passport(tx: &mut TenantTx, id: Uuid) -> Sealed<String> {
-    sqlx::query_scalar("select passport from people where id = $1").bind(id).fetch_one(&mut **tx).await.unwrap()
+    sqlx::query_scalar("select passport from people where id = $1")
+        .bind(id)
+        .fetch_one(&mut **tx)
+        .await
+        .unwrap()
 }
 
 /// Lets the clock of the caches go on, and nobody wait.

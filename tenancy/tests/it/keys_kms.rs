@@ -50,7 +50,9 @@ impl Moto {
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = lines
-            .find_map(|line| line.unwrap().split_once("Running on ").map(|(_, address)| address.trim().to_owned()))
+            .find_map(|line| {
+                line.unwrap().split_once("Running on ").map(|(_, address)| address.trim().to_owned())
+            })
             .expect("moto says where it listens");
         // It writes a line for every request, and waits when nobody reads.
         thread::spawn(move || lines.for_each(drop));
@@ -147,12 +149,14 @@ async fn a_tenant_is_sealed_opened_and_shredded() {
     moto.forget_everything();
     let mut tx = db.tenants().begin(&session).await.unwrap();
     sqlx::query("delete from tenant_keys").execute(&mut *tx).await.unwrap();
-    sqlx::query("insert into tenant_keys (purpose, version, provider_key, wrapped) values ('data', 1, $1, $2)")
-        .bind(&line.0)
-        .bind(&line.1)
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    sqlx::query(
+        "insert into tenant_keys (purpose, version, provider_key, wrapped) values ('data', 1, $1, $2)",
+    )
+    .bind(&line.0)
+    .bind(&line.1)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
     assert!(matches!(open_anew().await, Err(KeyError::Shredded { .. })));
 }

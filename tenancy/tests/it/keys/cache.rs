@@ -5,9 +5,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use formwork_tenancy::{
     Isolation, TenantId,
-    keys::{
-        KeyContext, KeyError, KeyProvider, Keys, MAX_TIME_TO_LIVE, ProviderError, SecretKey, WrappedKey,
-    },
+    keys::{KeyContext, KeyError, KeyProvider, Keys, MAX_TIME_TO_LIVE, ProviderError, SecretKey, WrappedKey},
 };
 use uuid::Uuid;
 

@@ -1,12 +1,6 @@
 //! The key file: who may read it, how it changes, and what it refuses.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    thread,
-};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, thread};
 
 use formwork_tenancy::{
     TenantId,

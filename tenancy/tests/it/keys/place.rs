@@ -45,10 +45,11 @@ async fn values_of_every_kind_come_back_in_every_mode() {
         assert_eq!(keys.open(&mut tx, &passport, passport_of(id)).await.unwrap(), "X1234567");
         assert_eq!(keys.open(&mut tx, &sealed, place).await.unwrap().0, diagnosis.0);
         assert_eq!(none, None);
-        let stored: bool = sqlx::query_scalar("select position('X1234567'::bytea in passport) > 0 from people")
-            .fetch_one(&mut *tx)
-            .await
-            .unwrap();
+        let stored: bool =
+            sqlx::query_scalar("select position('X1234567'::bytea in passport) > 0 from people")
+                .fetch_one(&mut *tx)
+                .await
+                .unwrap();
         assert!(!stored);
     }
 }
@@ -118,7 +119,10 @@ async fn bytes_of_another_tenant_are_refused_also_in_ones_own_row() {
         // The other's line of `tenant_keys` in one's own home does not help either.
         let mut tx = setting.begin(&b).await;
         let (provider_key, wrapped): (String, Vec<u8>) =
-            sqlx::query_as("select provider_key, wrapped from tenant_keys").fetch_one(&mut *tx).await.unwrap();
+            sqlx::query_as("select provider_key, wrapped from tenant_keys")
+                .fetch_one(&mut *tx)
+                .await
+                .unwrap();
         drop(tx);
         let mut tx = setting.begin(&a).await;
         sqlx::query("update tenant_keys set provider_key = $1, wrapped = $2")
@@ -175,8 +179,9 @@ async fn nothing_that_is_printed_shows_a_value() {
     assert!(!refused.to_string().contains(VALUE), "{refused}");
 
     // serde's own error would repeat the value: it expected a number and has found this text.
-    let other: Sealed<Json<u32>> =
-        Sealed::from_bytes(keys.seal(&mut tx, &Json(VALUE.to_owned()), place).await.unwrap().as_bytes().to_vec());
+    let other: Sealed<Json<u32>> = Sealed::from_bytes(
+        keys.seal(&mut tx, &Json(VALUE.to_owned()), place).await.unwrap().as_bytes().to_vec(),
+    );
     let error = keys.open(&mut tx, &other, place).await.unwrap_err();
     assert!(matches!(error, KeyError::NotOfType { .. }));
     let all = format!("{error} {error:?} {keys:?} {tx:?}");

@@ -203,10 +203,7 @@ async fn a_key_that_is_made_meanwhile_goes_too() {
     setting.line.cut(true);
     setting.keys.shred(setting.db.tenants(), &session).await.unwrap_err();
     tx.commit().await.unwrap();
-    assert_eq!(
-        setting.lines(&session).await,
-        [("data".to_owned(), 0, false), ("data".to_owned(), 1, true)]
-    );
+    assert_eq!(setting.lines(&session).await, [("data".to_owned(), 0, false), ("data".to_owned(), 1, true)]);
     is_shredded(setting.read(&other, &session, id).await, &session);
     setting.line.cut(false);
     setting.keys.shred(setting.db.tenants(), &session).await.unwrap();
@@ -226,14 +223,17 @@ async fn lines_are_seen_by_their_tenant_alone() {
     assert_eq!(setting.lines(&b).await.len(), 0);
     assert_eq!(setting.lines(&c).await.len(), 1);
     let mut tx = setting.begin(&b).await;
-    let error = sqlx::query("insert into tenant_keys (tenant_id, purpose, version, shredded_at) values ($1, 'data', 0, now())")
-        .bind(a.tenant_id().as_uuid())
-        .execute(&mut *tx)
-        .await
-        .unwrap_err();
+    let error = sqlx::query(
+        "insert into tenant_keys (tenant_id, purpose, version, shredded_at) values ($1, 'data', 0, now())",
+    )
+    .bind(a.tenant_id().as_uuid())
+    .execute(&mut *tx)
+    .await
+    .unwrap_err();
     assert!(error.to_string().contains("row-level security"), "{error}");
     let mut tx = setting.begin(&b).await;
-    let done = sqlx::query("update tenant_keys set wrapped = null, shredded_at = now()").execute(&mut *tx).await;
+    let done =
+        sqlx::query("update tenant_keys set wrapped = null, shredded_at = now()").execute(&mut *tx).await;
     assert_eq!(done.unwrap().rows_affected(), 0);
     drop(tx);
 
