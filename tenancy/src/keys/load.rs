@@ -74,11 +74,11 @@ impl Keys {
         let slot = Slot { tenant: tx.tenant_id(), purpose, version };
         match self.inner.cache.get(slot).await {
             Some(key) => Ok(Some(key)),
-            None => self.from_table(tx, slot).await,
+            None => self.look_up(tx, slot).await,
         }
     }
 
-    async fn from_table(&self, tx: &mut TenantTx, slot: Slot) -> Result<Option<Arc<TenantKey>>, KeyError> {
+    async fn look_up(&self, tx: &mut TenantTx, slot: Slot) -> Result<Option<Arc<TenantKey>>, KeyError> {
         let Slot { tenant, purpose, version } = slot;
         let Ok(wanted) = version.map(i32::try_from).transpose() else { return Ok(None) };
         let asked = Instant::now();
