@@ -106,7 +106,8 @@ pub(crate) async fn states(db: &TestDatabase) -> (i64, i64, i64) {
            select h.name, exists (select from pg_attribute a where a.attrelid = to_regclass(h.name || '.tasks')
                                      and attname = 'priority' and not attisdropped) as has_column,
                   to_regclass(h.name || '.labels_by_name') is not null as has_table,
-                  (select count(*) from platform.migration_ledger l where l.home = h.name) as steps
+                  (select count(*) from platform.migration_ledger l
+                    where l.home = h.name and l.set_name = 'test/small') as steps
              from (select 'shared' union all select schema_name from platform.tenants
                     where isolation = 'schema') h (name))
          select count(*) filter (where not has_column and not has_table and steps = 1),

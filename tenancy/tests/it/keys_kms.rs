@@ -53,7 +53,7 @@ impl Moto {
             .find_map(|line| {
                 line.unwrap().split_once("Running on ").map(|(_, address)| address.trim().to_owned())
             })
-            .expect("moto says where it listens");
+            .unwrap();
         // It writes a line for every request, and waits when nobody reads.
         thread::spawn(move || lines.for_each(drop));
         Some(Self { process, address })
