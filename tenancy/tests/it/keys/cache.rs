@@ -4,7 +4,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use formwork_tenancy::{
-    Isolation, TenantId,
+    Isolation, IsolationLevel, TenantId, TxOptions,
     keys::{KeyContext, KeyError, KeyProvider, Keys, MAX_TIME_TO_LIVE, ProviderError, SecretKey, WrappedKey},
 };
 use uuid::Uuid;
@@ -148,6 +148,27 @@ async fn the_time_to_live_cannot_be_made_longer_than_a_minute() {
         later(Duration::from_secs(after)).await;
         setting.read(&keys, &session, id).await.unwrap();
         assert_eq!(line.unwrapped(), unwrapped, "{after} seconds later");
+    }
+}
+
+/// What an old snapshot shows may have been shredded since: its age counts against the time to live.
+#[tokio::test]
+async fn a_key_that_an_old_snapshot_shows_is_not_kept() {
+    let setting = Setting::new().await;
+    let session = setting.session("a", Isolation::Shared).await;
+    let id = setting.write(&setting.keys, &session, "X1234567").await;
+    let repeatable = TxOptions::new().isolation_level(IsolationLevel::RepeatableRead);
+    for (limit, unwrapped) in [(Duration::from_millis(200), 2), (MAX_TIME_TO_LIVE, 1)] {
+        let (line, _) = setting.another_node();
+        let provider: Arc<dyn KeyProvider> = line.clone();
+        let keys = Keys::builder(provider).time_to_live(limit).build();
+        let mut tx = setting.db.tenants().begin_with(&session, repeatable).await.unwrap();
+        let sealed = passport(&mut tx, id).await;
+        sqlx::query("select pg_sleep(0.21)").execute(&mut *tx).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(keys.open(&mut tx, &sealed, passport_of(id)).await.unwrap(), "X1234567");
+        }
+        assert_eq!(line.unwrapped(), unwrapped, "{limit:?}");
     }
 }
 
