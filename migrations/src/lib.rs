@@ -51,7 +51,8 @@ macro_rules! migration {
     };
 }
 
-/// Registry, streams and the functions by which a service login resolves exact keys; in a home, quotas.
+/// Registry, streams and the functions by which a service login resolves exact keys; in a home, quotas and the
+/// tenant's keys.
 #[cfg(feature = "tenancy")]
 pub const TENANCY: Set = Set {
     name: "tenancy",
@@ -65,7 +66,10 @@ pub const TENANCY: Set = Set {
         migration!(2, "outbox", "tenancy/database/0002_outbox.sql"),
         migration!(3, "streams", "tenancy/database/0003_streams.sql"),
     ],
-    home: &[migration!(1, "quotas", "tenancy/home/0001_quotas.sql")],
+    home: &[
+        migration!(1, "quotas", "tenancy/home/0001_quotas.sql"),
+        migration!(2, "tenant_keys", "tenancy/home/0002_tenant_keys.sql"),
+    ],
 };
 
 /// Permission tuples and their change log.

@@ -26,8 +26,9 @@
 //!
 //! # Features
 //!
-//! `local-postgres`: a private cluster started from binaries on the machine. `redis`: rate limits that nodes share.
-//! `testing`: the test kit.
+//! `keys`: fields sealed under keys of the tenant's own. `aws-kms`: those keys in AWS KMS. `local-postgres`: a
+//! private cluster started from binaries on the machine. `redis`: rate limits that nodes share. `testing`: the test
+//! kit.
 
 mod administrator;
 mod conn;
@@ -63,6 +64,8 @@ mod warm;
 
 pub mod doctor;
 pub mod fleet;
+#[cfg(feature = "keys")]
+pub mod keys;
 pub mod limits;
 #[cfg(feature = "local-postgres")]
 pub mod local_postgres;

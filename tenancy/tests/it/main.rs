@@ -19,6 +19,9 @@ mod fleet_failures;
 mod home_versions;
 mod isolated;
 mod isolation;
+mod keys;
+#[cfg(feature = "aws-kms")]
+mod keys_kms;
 mod limits;
 mod limits_redis;
 mod local_postgres;
