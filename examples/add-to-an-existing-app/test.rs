@@ -233,7 +233,7 @@ fn the_readme_shows_the_steps_as_they_are() {
 #[test]
 fn the_walls_are_the_generated_ones() {
     for table in ["boards", "notes"] {
-        let walls = formwork_migrations::TenantTable::new(table).sql();
+        let walls = formwork_migrations::TenantTable::new(table).sql().unwrap();
         assert!(include_str!("home.sql").contains(&walls), "{walls}");
     }
 }

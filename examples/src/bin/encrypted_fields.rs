@@ -18,7 +18,7 @@ const PASSPORT: SealedColumn = SealedColumn::new("people", "passport");
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let db = TestDatabase::new(&[TENANCY, people_table()]).await;
+    let db = TestDatabase::new(&[TENANCY, people_table()?]).await;
     let tenants = db.tenants();
     let folder = tempfile::tempdir()?;
     // The keys that wrap the tenants' keys: outside of the database, mode 0600. `AwsKms` is the other provider.
@@ -119,15 +119,15 @@ async fn find(
 }
 
 /// The application's own table, with the generated row security.
-fn people_table() -> Set {
+fn people_table() -> Result<Set, Failure> {
     let sql = format!(
         "create table people (
            tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
            id uuid not null, name text not null, passport bytea, email_index bytea, primary key (tenant_id, id));
          create index people_by_email on people (tenant_id, email_index);
          {}",
-        TenantTable::new("people").sql()
+        TenantTable::new("people").sql()?
     );
     let home = vec![Migration { version: 1, name: "people", sql: sql.leak() }];
-    Set { name: "example/people", platform: &[], home: home.leak() }
+    Ok(Set { name: "example/people", platform: &[], database: &[], home: home.leak() })
 }

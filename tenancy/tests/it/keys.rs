@@ -37,11 +37,11 @@ fn people() -> Set {
                    primary key (tenant_id, id)";
     let sql = format!(
         "create table people ({columns}); {} create table patients ({columns}); {}",
-        TenantTable::new("people").sql(),
-        TenantTable::new("patients").sql()
+        TenantTable::new("people").sql().unwrap(),
+        TenantTable::new("patients").sql().unwrap()
     );
     let home = vec![Migration { version: 1, name: "people", sql: sql.leak() }];
-    Set { name: "test/people", platform: &[], home: home.leak() }
+    Set { name: "test/people", platform: &[], database: &[], home: home.leak() }
 }
 
 /// A provider that can be cut off, and that counts what it is asked.
