@@ -210,6 +210,7 @@ fn registered(slug: &str) -> (String, String) {
         "begin; set local row_security = off;
          insert into platform.tenants (id, slug, name, status, isolation, schema_name)
            values ('{id}', '{slug}', '{slug}', 'active', 'schema', '{schema}');
+         insert into platform.homes (tenant_id, epoch, schema_name) values ('{id}', 1, '{schema}');
          insert into platform.migration_ledger (home, set_name, version, name, checksum)
            select '{schema}', set_name, version, name, checksum from platform.migration_ledger where home = 'shared';
          create schema {schema}; grant usage on schema {schema} to formwork_app"

@@ -161,7 +161,9 @@ async fn sweeps(db: &TestDatabase) {
     let mut owner = PgConnection::connect_with(&db.options(LocalRole::Owner).await).await.unwrap();
     sqlx::raw_sql(
         "insert into platform.tenants (id, slug, name, status, isolation, schema_name)
-         select gen_random_uuid(), 't' || n, 't', 'active', 'shared', 'shared' from generate_series(1, 1000) n",
+         select gen_random_uuid(), 't' || n, 't', 'active', 'shared', 'shared' from generate_series(1, 1000) n;
+         insert into platform.homes (tenant_id, epoch, schema_name) select id, 1, schema_name from platform.tenants
+          where slug ~ '^t[0-9]'",
     )
     .execute(&mut owner)
     .await

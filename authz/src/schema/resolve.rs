@@ -401,6 +401,7 @@ impl<'d, 'a> Resolver<'d, 'a> {
         let targets: Vec<(u32, u32)> = subject_types.iter().filter_map(target_of).collect();
         if targets.is_empty() && !subject_types.is_empty() {
             self.unknown_target(relation, target, &subject_types);
+            return Rule::Nil;
         }
         for &(_, slot) in &targets {
             self.deprecated_slot(slot, target);

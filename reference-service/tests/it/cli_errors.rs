@@ -108,11 +108,13 @@ fn a_database_that_cannot_be_reached() {
         check(&home, &serve(wrong), no_url);
     }
     let nobody = serve(&format!("postgres://formwork_app:secret@{free}/formwork"));
-    let expected = format!(
-        "database `formwork` at `{free}` cannot be reached: start Postgres there, or correct `DATABASE_URL` (it gave \
-         no connection in time)"
-    );
-    check(&home, &nobody, &expected);
+    let expected = |why: &str| {
+        format!(
+            "database `formwork` at `{free}` cannot be reached: start Postgres there, or correct `DATABASE_URL` ({why})"
+        )
+    };
+    check(&home, &nobody, &expected("the connection to Postgres failed: Connection refused (os error 111)"));
+    let expected = expected("it gave no connection in time");
     let mut migrate = home.formwork(&["migrate"]);
     let nobody = Done::of(migrate.env("DATABASE_OWNER_URL", format!("postgres://o:secret@{free}/formwork")));
     check(&home, &nobody, &expected.replace("DATABASE_URL", "DATABASE_OWNER_URL"));

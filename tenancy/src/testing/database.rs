@@ -15,8 +15,11 @@ use crate::{
     TenantsBuilder, local_postgres::LocalRole,
 };
 
-static TEMPLATES: Mutex<Option<HashMap<Vec<&'static str>, String>>> = Mutex::const_new(None);
-static HOME_TEMPLATES: Mutex<BTreeMap<Vec<&'static str>, String>> = Mutex::const_new(BTreeMap::new());
+/// What a template was made of: the names of its sets, and all their statements.
+type Steps = Vec<&'static str>;
+
+static TEMPLATES: Mutex<Option<HashMap<Steps, String>>> = Mutex::const_new(None);
+static HOME_TEMPLATES: Mutex<BTreeMap<Steps, String>> = Mutex::const_new(BTreeMap::new());
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
 
 /// The base domain that tenants of a test answer under.
@@ -45,7 +48,7 @@ impl TestDatabase {
         // A template may have no connection while it is copied, so one test copies at a time.
         let mut templates = TEMPLATES.lock().await;
         let templates = templates.get_or_insert_default();
-        let key: Vec<&'static str> = sets.iter().map(|set| set.name).collect();
+        let key = steps_of(sets);
         if !templates.contains_key(&key) {
             let template = format!("template_{}", templates.len());
             cluster.create_database(&template, None).await.expect("a template database is made");
@@ -171,4 +174,9 @@ async fn homes_template(
 async fn control_of(database: &str, sets: &[Set]) -> ControlPlane {
     let options = cluster().await.connect_options(LocalRole::Owner, database);
     ControlPlane::connect_with(options, sets).await.expect("the owner connects")
+}
+
+fn steps_of(sets: &[Set]) -> Steps {
+    let steps = |set: &Set| [set.platform, set.database, set.home].concat().into_iter().map(|step| step.sql);
+    sets.iter().flat_map(|set| std::iter::once(set.name).chain(steps(set))).collect()
 }

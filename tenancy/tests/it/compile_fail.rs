@@ -65,5 +65,5 @@ fn the_pool_is_handed_out_for_tests_alone() {
             assert_eq!(lines[index - 1], "#[cfg(feature = \"testing\")]", "{line}");
         }
     }
-    assert_eq!(source.matches("-> &PgPool").count(), 1);
+    assert_eq!(source.matches("-> &sqlx::PgPool").count(), 1);
 }

@@ -88,7 +88,16 @@ async fn a_connection_of_the_other_database_without_a_tenant_gets_no_rows() {
     .unwrap();
     assert_eq!(
         tables,
-        ["homes", "migration_failures", "migration_ledger", "outbox"],
+        [
+            "homes",
+            "migration_failures",
+            "migration_ledger",
+            "outbox",
+            "stream_floors",
+            "stream_positions",
+            "sweep_hints",
+            "sweep_rounds"
+        ],
         "no control plane is here"
     );
 }

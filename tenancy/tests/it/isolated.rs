@@ -87,7 +87,7 @@ async fn a_walled_table_is_isolated_in_every_pairing_whatever_is_tried() {
     };
     let report = assert_isolated!(db, a_note, attack);
     assert_eq!(report.pairings, [(SHARED, SHARED), (SHARED, SCHEMA), (SCHEMA, SHARED), (SCHEMA, SCHEMA)]);
-    assert_eq!(report.relations, 4, "the table of notes in each pairing");
+    assert_eq!(report.relations, 4 * 5, "in each pairing the notes, and the tables of quotas and keys");
 }
 
 /// What an application meets: an error is an answer too, and repeats the keys that it was given.

@@ -81,9 +81,12 @@ async fn of_a_thousand_tenants_the_three_with_work_are_visited() {
     let db = database().await;
     let mut owner = owner(&db).await;
     let ids: Vec<TenantId> = sqlx::query_scalar::<_, uuid::Uuid>(
-        "insert into platform.tenants (id, slug, name, status, isolation, schema_name)
-         select gen_random_uuid(), 't' || n, 't', 'active', 'shared', 'shared' from generate_series(1, 1000) n
-         returning id",
+        "with made as (
+           insert into platform.tenants (id, slug, name, status, isolation, schema_name)
+           select gen_random_uuid(), 't' || n, 't', 'active', 'shared', 'shared' from generate_series(1, 1000) n
+           returning id)
+         insert into platform.homes (tenant_id, epoch, schema_name) select id, 1, 'shared' from made
+         returning tenant_id",
     )
     .fetch_all(&mut owner)
     .await
@@ -330,7 +333,8 @@ async fn an_interrupted_full_round_goes_on_where_it_was() {
     let mut conn = owner(&db).await;
     sqlx::raw_sql(
         "insert into platform.tenants (id, slug, name, status, isolation, schema_name)
-         select gen_random_uuid(), 't' || n, 't', 'active', 'shared', 'shared' from generate_series(1, 450) n",
+         select gen_random_uuid(), 't' || n, 't', 'active', 'shared', 'shared' from generate_series(1, 450) n;
+         insert into platform.homes (tenant_id, epoch, schema_name) select id, 1, schema_name from platform.tenants",
     )
     .execute(&mut conn)
     .await
