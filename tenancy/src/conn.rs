@@ -18,7 +18,7 @@ use futures::{StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use sqlx::{
     AssertSqlSafe, Either, Execute, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr,
     error::BoxDynError,
-    postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+    postgres::{PgArguments, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo},
 };
 use tokio::runtime::Handle;
 
@@ -80,9 +80,12 @@ impl TenantConn {
     }
 
     /// Ends a transaction that could not write.
-    pub(crate) async fn commit_read(&mut self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn commit_read(&mut self, serializable: bool) -> Result<(), sqlx::Error> {
         self.answer_owed = true;
-        self.raw().execute(sqlx::raw_sql("commit")).await?;
+        // There is nothing to store, and a rollback also undoes what was set for longer than the transaction. Only
+        // a serializable one is not proven before it commits.
+        let end = if serializable { "commit" } else { "rollback" };
+        self.raw().execute(sqlx::raw_sql(end)).await?;
         self.open = false;
         self.answer_owed = false;
         Ok(())
@@ -134,24 +137,36 @@ pub(crate) struct CommitAnswer {
 
 /// The server's errors end an answer; anything else leaves its rest on the wire.
 fn leaves_answer_owed(error: &sqlx::Error) -> bool {
-    !matches!(error, sqlx::Error::Database(_))
+    ends_connection(error)
+}
+
+/// Is nobody there any more to say what became of a statement? A pooler tells the loss of its server as an error of
+/// its own, of class 08, and a server that ends may have done what it was asked first.
+pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return true };
+    let Some(error) = error.try_downcast_ref::<PgDatabaseError>() else { return true };
+    matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
+        || error.code().starts_with("08")
+        || error.code().starts_with("57P")
 }
 
 impl Drop for TenantConn {
     fn drop(&mut self) {
         let Some(mut conn) = self.conn.take() else { return };
+        let Ok(runtime) = Handle::try_current() else {
+            // The pool would need a runtime to close it.
+            return drop(conn.conn.detach());
+        };
         if self.answer_owed {
             conn.conn.close_on_drop();
         } else if !self.open {
             self.home.give_back(conn);
-        } else if let Ok(runtime) = Handle::try_current() {
+        } else {
             // From here on an answer is owed: a runtime that ends before it has come closes the connection.
             let home = Arc::clone(&self.home);
             let left =
                 Self { conn: Some(conn), home, answer_owed: true, open: true, prepared: self.prepared };
             drop(runtime.spawn(left.rollback()));
-        } else {
-            drop(conn.conn.detach());
         }
     }
 }
@@ -255,7 +270,7 @@ const REFUSED: &str = "do $$ begin raise exception 'transaction control belongs 
 
 /// Does the text begin with a word that would end the transaction or change its session?
 fn controls_transaction(sql: &str) -> bool {
-    let word: String = sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    let word: String = without_comment(sql).chars().take_while(char::is_ascii_alphabetic).collect();
     const WORDS: [&str; 12] = [
         "abort",
         "begin",
@@ -273,18 +288,66 @@ fn controls_transaction(sql: &str) -> bool {
     WORDS.iter().any(|known| known.eq_ignore_ascii_case(&word)) || word.eq_ignore_ascii_case("start")
 }
 
+/// What stands behind leading blanks and comments.
+fn without_comment(mut sql: &str) -> &str {
+    loop {
+        sql = sql.trim_start();
+        sql = if let Some(line) = sql.strip_prefix("--") {
+            line.split_once('\n').map_or("", |(_, rest)| rest)
+        } else if let Some(block) = sql.strip_prefix("/*") {
+            after_block(block)
+        } else {
+            return sql;
+        };
+    }
+}
+
+/// Comments nest (PostgreSQL manual, "Comments").
+fn after_block(mut inside: &str) -> &str {
+    let mut depth = 1;
+    while depth > 0 {
+        let (begin, end) = (inside.find("/*"), inside.find("*/"));
+        let at = match (begin, end) {
+            (Some(begin), Some(end)) if begin < end => {
+                depth += 1;
+                begin
+            }
+            (_, Some(end)) => {
+                depth -= 1;
+                end
+            }
+            (_, None) => return "",
+        };
+        inside = inside.get(at + 2..).unwrap_or("");
+    }
+    inside
+}
+
 #[cfg(test)]
 mod tests {
     use super::controls_transaction;
 
     #[test]
     fn transaction_control_is_told_from_work() {
-        for sql in ["commit", " COMMIT AND CHAIN", "set search_path = x", "Rollback", "start transaction"] {
+        for sql in [
+            "commit",
+            " COMMIT AND CHAIN",
+            "set search_path = x",
+            "Rollback",
+            "start transaction",
+            "-- why\n commit",
+            "/* a /* b */ c */ set app.current_tenant = 'x'",
+        ] {
             assert!(controls_transaction(sql), "{sql}");
         }
-        for sql in
-            ["select 1", "update settings set a = 1", "with x as (select 1) select 1", "copy t to stdout"]
-        {
+        for sql in [
+            "select 1",
+            "/* set */ select 1",
+            "-- commit",
+            "update settings set a = 1",
+            "with x as (select 1) select 1",
+            "copy t to stdout",
+        ] {
             assert!(!controls_transaction(sql), "{sql}");
         }
     }

@@ -28,6 +28,12 @@ pub enum Refusal {
     /// The tenant's home is at a version that this program cannot work with. HTTP 503.
     #[error(transparent)]
     Home(UnsupportedHome),
+    /// The tenant is not in service. HTTP 403 when it is suspended, 410 when it will not come back.
+    #[error("the tenant is {0}: no transaction is begun for it")]
+    NotActive(Status),
+    /// The registry does not know the tenant any more. HTTP 404.
+    #[error("the registry does not know the tenant any more")]
+    Gone,
 }
 
 /// A limit that a statement met.

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, time::Duration};
 
+use crate::Status;
+
 /// What transactions see of each other (PostgreSQL manual, "Transaction Isolation").
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum IsolationLevel {
@@ -31,6 +33,7 @@ pub enum IsolationLevel {
 pub struct TxOptions {
     level: IsolationLevel,
     read_only: bool,
+    whatever_status: bool,
     statement_timeout: Option<Duration>,
     lock_timeout: Option<Duration>,
     beyond_plan: bool,
@@ -89,6 +92,21 @@ impl TxOptions {
 
     pub(crate) fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    pub(crate) fn is_serializable(&self) -> bool {
+        self.level == IsolationLevel::Serializable
+    }
+
+    /// Begins it for a tenant that is not in service too: for exports, removals and whoever puts a tenant right.
+    #[must_use]
+    pub fn whatever_status(mut self) -> Self {
+        self.whatever_status = true;
+        self
+    }
+
+    pub(crate) fn serves(&self, status: Status) -> bool {
+        self.whatever_status || status == Status::Active
     }
 
     /// What it sees of others.

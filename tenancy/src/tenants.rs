@@ -22,6 +22,12 @@ use crate::{
     tx::settings,
 };
 
+/// Settings of no tenant: also those are put away that statements have left on the connection.
+const NOBODY: &str = "; set local role none; set local app.current_tenant = ''; set local app.current_org_id = ''; \
+    set local search_path = pg_catalog, pg_temp";
+/// How old an entry may be for a read, while the registry does not answer.
+const STALE: Duration = Duration::from_secs(30);
+
 /// The tenants of one database, or of several, seen by a login that row security holds. Cheap to clone.
 ///
 /// ```no_run
@@ -44,6 +50,8 @@ pub struct Tenants {
     base_domains: Arc<[String]>,
     max_connections: u32,
     prepared: bool,
+    /// How long to ask whether there is a pooler, where none was declared.
+    pooler_within: Option<Duration>,
     notifies: bool,
     plans: Arc<Plans>,
     supported: Arc<Supported>,
@@ -98,8 +106,8 @@ impl Tenants {
     /// # Errors
     ///
     /// When no connection can be had, the database refuses, or is not known here
-    /// ([`StorageError::unknown_database`]); [`StorageError::refusal`] tells an administrator without leave and a home
-    /// that this program does not support.
+    /// ([`StorageError::unknown_database`]); [`StorageError::refusal`] tells a tenant that is not in service, an
+    /// administrator without leave and a home that this program does not support.
     pub async fn begin(&self, session: &Session) -> Result<TenantTx, StorageError> {
         self.begin_with(session, TxOptions::new()).await
     }
@@ -119,8 +127,11 @@ impl Tenants {
     ///
     /// As [`begin`](Self::begin).
     pub async fn begin_with(&self, session: &Session, options: TxOptions) -> Result<TenantTx, StorageError> {
-        let newer = self.newer_entry(session.tenant()).await.map(|tenant| session.placed(tenant));
+        let newer = self.newer_entry(session.tenant(), &options).await?.map(|tenant| session.placed(tenant));
         let session = newer.as_ref().unwrap_or(session);
+        if !options.serves(session.tenant().status()) {
+            return Err(Refusal::NotActive(session.tenant().status()).into());
+        }
         if let Some(unsupported) = session.tenant().unsupported() {
             return Err(Refusal::Home(unsupported.clone()).into());
         }
@@ -128,7 +139,7 @@ impl Tenants {
         let plan = self.plans.named.get(session.tenant().plan()).unwrap_or(&self.plans.others);
         let database = self.checked_database(session.tenant().database_name()).await?;
         let conn = self.connection(database, options.within(*plan), settings(session.tenant())).await?;
-        Ok(TenantTx::new(conn, session, options.is_read_only(), self.notifies))
+        Ok(TenantTx::new(conn, session, &options, self.notifies))
     }
 
     /// Can the database be reached?
@@ -204,18 +215,26 @@ impl Tenants {
     }
 
     async fn outside_of(&self, database: &Database, options: TxOptions) -> Result<TenantConn, StorageError> {
-        self.connection(database, options, "; set local search_path = pg_catalog, pg_temp".to_owned()).await
+        self.connection(database, options, NOBODY.to_owned()).await
     }
 
     /// What the registry says now, when the entry is older than an answer may be. It is asked by identity, so that
-    /// many sessions of one tenant ask once; when it cannot be asked, the database still refuses a write to a home
-    /// that has been left.
-    async fn newer_entry(&self, tenant: &Tenant) -> Option<Tenant> {
-        if tenant.read_at().elapsed() < FRESHNESS {
-            return None;
+    /// many sessions of one tenant ask once. While it cannot be asked, a read may go on for a while.
+    async fn newer_entry(
+        &self,
+        tenant: &Tenant,
+        options: &TxOptions,
+    ) -> Result<Option<Tenant>, StorageError> {
+        let age = tenant.read_at().elapsed();
+        if age < FRESHNESS {
+            return Ok(None);
         }
-        let newest = self.by_id(tenant.id()).await.ok().flatten()?;
-        (newest.version() >= tenant.version()).then_some(newest)
+        match self.by_id(tenant.id()).await {
+            Ok(Some(newest)) => Ok((newest.version() >= tenant.version()).then_some(newest)),
+            Ok(None) => Err(Refusal::Gone.into()),
+            Err(error) if error.is_unavailable() && options.is_read_only() && age < STALE => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The database with this name, once its login has been looked at.
@@ -364,9 +383,6 @@ impl TenantsBuilder {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(self, options: PgConnectOptions) -> Result<Tenants, ConnectError> {
-        if self.pooler.is_none() && pooler::is_seen(&options, self.acquire_timeout).await? {
-            return Err(ConnectError::UndeclaredPooler);
-        }
         let pool = |options: PgConnectOptions| {
             PgPoolOptions::new()
                 .max_connections(self.max_connections)
@@ -387,6 +403,7 @@ impl TenantsBuilder {
             base_domains: self.base_domains.into(),
             max_connections: self.max_connections,
             prepared: self.pooler != Some(Statements::Unnamed),
+            pooler_within: self.pooler.is_none().then_some(self.acquire_timeout),
             notifies: self.notifies,
             plans: Arc::new(self.plans),
             supported: Arc::new(self.supported),
@@ -411,6 +428,12 @@ impl TenantsBuilder {
 /// A superuser, a login with BYPASSRLS, a member of one, or an owner of tables is not held by row
 /// security (PostgreSQL manual, "Row Security Policies").
 async fn refuse_privileged_login(tenants: &Tenants, database: &Database) -> Result<(), ConnectError> {
+    if let Some(within) = tenants.pooler_within {
+        let options = database.connections.pool().connect_options();
+        if pooler::is_seen(&options, within).await? {
+            return Err(ConnectError::UndeclaredPooler);
+        }
+    }
     let begun = tenants.outside_of(database, TxOptions::new().read_only()).await;
     let mut conn = begun.map_err(pooler::explain)?;
     let (login, superuser, bypass, member, owner, migrated): (String, bool, bool, bool, bool, bool) =

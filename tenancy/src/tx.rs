@@ -8,8 +8,8 @@ use std::{
 use sqlx::{PgConnection, Row};
 
 use crate::{
-    CommitError, CommitToken, Session, StorageError, Tenant, TenantId,
-    conn::{CommitAnswer, TenantConn},
+    CommitError, CommitToken, Session, StorageError, Tenant, TenantId, TxOptions,
+    conn::{CommitAnswer, TenantConn, ends_connection},
     own_role,
 };
 
@@ -25,6 +25,7 @@ pub struct TenantTx {
     pub(crate) conn: TenantConn,
     session: Session,
     read_only: bool,
+    serializable: bool,
     pub(crate) extensions: http::Extensions,
     /// INVARIANT: zero when no savepoint is open, and when one was given up in the middle, not zero.
     pub(crate) open_savepoints: u32,
@@ -40,17 +41,27 @@ pub(crate) fn settings(tenant: &Tenant) -> String {
         "; set local app.current_tenant = '{id}'; set local app.current_org_id = '{id}'; \
          set local search_path = {schema}, pg_temp"
     );
+    text.push_str("; set local role ");
     if tenant.has_own_role() {
-        text.push_str("; set local role ");
         text.push_str(&own_role::name(id));
+    } else {
+        // Whatever role statements of an earlier transaction have left on the connection.
+        text.push_str("none");
     }
     text
 }
 
 impl TenantTx {
-    pub(crate) fn new(conn: TenantConn, session: &Session, read_only: bool, notifies: bool) -> Self {
-        let (session, extensions) = (session.clone(), http::Extensions::new());
-        Self { conn, session, read_only, extensions, open_savepoints: 0, notifies }
+    pub(crate) fn new(conn: TenantConn, session: &Session, options: &TxOptions, notifies: bool) -> Self {
+        Self {
+            conn,
+            session: session.clone(),
+            read_only: options.is_read_only(),
+            serializable: options.is_serializable(),
+            extensions: http::Extensions::new(),
+            open_savepoints: 0,
+            notifies,
+        }
     }
 
     /// Whose work this is.
@@ -96,7 +107,7 @@ impl TenantTx {
             return Err(CommitError::RolledBack(abandoned.into()));
         }
         if self.read_only {
-            let ended = self.conn.commit_read().await;
+            let ended = self.conn.commit_read(self.serializable).await;
             return ended
                 .map(|()| CommitToken::of_a_read(self.tenant()))
                 .map_err(|error| CommitError::RolledBack(error.into()));
@@ -128,7 +139,7 @@ fn token_of(tenant: &Tenant, answer: CommitAnswer) -> Result<CommitToken, Commit
     match answer.error {
         None => read(&answer.rows).map_err(|error| CommitError::WithoutToken(error.into())),
         Some(error) if answer.completed >= 2 => Err(CommitError::WithoutToken(error.into())),
-        Some(error @ sqlx::Error::Database(_)) => Err(CommitError::RolledBack(error.into())),
+        Some(error) if !ends_connection(&error) => Err(CommitError::RolledBack(error.into())),
         Some(error) => Err(CommitError::Unknown(error.into())),
     }
 }

@@ -122,10 +122,16 @@ begin atomic
 end;
 
 create function platform.record_security_event(p_kind text, p_tenant uuid, p_detail jsonb) returns void
-language sql volatile security definer set search_path = pg_catalog, pg_temp
-begin atomic
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- What administrators do is written by the functions that give them leave, and by nobody else.
+  if p_kind like 'administrator.%' then
+    raise exception 'events of administrators are not written by this function' using errcode = 'insufficient_privilege';
+  end if;
   insert into platform.security_events (kind, tenant_id, detail) values (p_kind, p_tenant, p_detail);
 end;
+$$;
 
 revoke all on function
   platform.tenant_by_slug(text), platform.tenant_by_id(uuid), platform.tenant_by_domain(text),

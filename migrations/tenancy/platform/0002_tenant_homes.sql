@@ -10,7 +10,7 @@ begin atomic
   select t.own_role,
          (select coalesce(jsonb_object_agg(l.set_name, l.version), '{}')
             from (select set_name, max(version) as version from platform.migration_ledger
-                   where home = t.schema_name group by set_name) l)
+                   where t.database_name = 'main' and home = t.schema_name group by set_name) l)
     from platform.tenants t where t.id = p_id;
 end;
 

@@ -18,7 +18,9 @@ create function platform.administrator_grant(p_grant uuid, p_administrator uuid)
 returns table (tenant_id uuid, reason text)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
-  select g.tenant_id, g.reason from platform.administrator_grants g
+  select g.tenant_id, g.reason
+    from platform.administrator_grants g
+    join platform.users u on u.id = g.administrator and u.status = 'active'
    where g.id = p_grant and g.administrator = p_administrator;
 end;
 
@@ -37,6 +39,7 @@ begin
               else 'active' end
     into answer
     from platform.administrator_grants g
+    join platform.users u on u.id = g.administrator and u.status = 'active'
    where g.id = p_grant and g.administrator = p_administrator and g.tenant_id = p_tenant;
   answer := coalesce(answer, 'unknown');
   insert into platform.security_events (kind, tenant_id, detail)

@@ -274,9 +274,16 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         match error.refusal() {
             Some(Refusal::Home(unsupported)) => return Self::home_version(unsupported.clone()),
-            Some(refusal) => {
+            Some(refusal @ Refusal::Administrator(_)) => {
                 return Self::new(StatusCode::FORBIDDEN, "administrator-refused", refusal.to_string());
             }
+            Some(refusal @ Refusal::NotActive(Status::Archived | Status::Deleting | Status::Deleted)) => {
+                return Self::new(StatusCode::GONE, "tenant-gone", refusal.to_string());
+            }
+            Some(refusal @ Refusal::NotActive(_)) => {
+                return Self::new(StatusCode::FORBIDDEN, "tenant-suspended", refusal.to_string());
+            }
+            Some(refusal) => return Self::new(StatusCode::NOT_FOUND, "not-found", refusal.to_string()),
             None => {}
         }
         if error.limit() == Some(Limit::Statement) {

@@ -69,14 +69,15 @@ async fn across(
     let out =
         format!("copy (select {columns} from {from_schema}.{name} where tenant_id = '{tenant}') to stdout");
     let mut rows = source.conn.copy_out_raw(&out).await?;
-    let mut into = target.conn.copy_in_raw(&format!("copy formwork_moved ({columns}) from stdin")).await?;
+    let mut into =
+        target.conn.copy_in_raw(&format!("copy pg_temp.formwork_moved ({columns}) from stdin")).await?;
     while let Some(chunk) = rows.next().await {
         into.send(chunk?).await?;
     }
     drop(rows);
     into.finish().await?;
     let insert = format!(
-        "insert into {to_schema}.{name} ({columns}) overriding system value select {columns} from formwork_moved"
+        "insert into {to_schema}.{name} ({columns}) overriding system value select {columns} from pg_temp.formwork_moved"
     );
     let copied = target.run(&insert).await?.rows_affected();
     target.run("drop table formwork_moved").await?;

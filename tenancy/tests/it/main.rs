@@ -39,6 +39,7 @@ mod resolve;
 mod run;
 mod savepoint;
 mod snapshot_cursor;
+mod status;
 mod sweep;
 mod tenant_table;
 mod three_phase;

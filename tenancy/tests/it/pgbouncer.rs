@@ -17,7 +17,7 @@ use std::{
 };
 
 use formwork_tenancy::{
-    Actor, ConnectError, Isolation, Tenant, Tenants, TenantsBuilder,
+    Actor, CommitError, ConnectError, Isolation, RunError, Tenant, Tenants, TenantsBuilder, TxOptions,
     local_postgres::LocalRole,
     testing::{BASE_DOMAIN, CancelFuzz, LongRound, TestDatabase, cluster, examine_pool},
 };
@@ -304,4 +304,56 @@ async fn pgbouncer_with_prepared_statements_mixes_nothing_up() {
     let kept: i64 =
         sqlx::query_scalar("select count(*) from pg_prepared_statements").fetch_one(&mut *tx).await.unwrap();
     assert!(kept > 0, "statements are prepared once");
+}
+
+/// A pooler that gives up a statement tells so by an error of its own, and the server commits all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_the_pooler_gave_up_is_unknown_and_not_run_again() {
+    let db = database().await;
+    let lines = ["pool_mode = transaction\ndefault_pool_size = 5\nquery_timeout = 1", TAKES_SQLX];
+    let Some(bouncer) = Bouncer::find(&db, &lines).await else { return };
+    let builder = Tenants::builder().max_connections(3).transaction_pooler();
+    let tenants = through(&bouncer, &db, builder).await.unwrap();
+    let session = db.session(&db.tenant("a", Isolation::Shared).await, Actor::system("test"));
+    let mut owner = db.options(LocalRole::Superuser).await.connect().await.unwrap();
+    // Held up at the commit until the test lets go, which it does once the pooler has given up.
+    sqlx::raw_sql(
+        "create function platform.held_up() returns trigger language plpgsql as
+           $$ begin perform pg_advisory_xact_lock(4711); return null; end $$;
+         create constraint trigger held_up after insert on shared.notes deferrable initially deferred
+           for each row execute function platform.held_up();
+         select pg_advisory_lock(4711)",
+    )
+    .execute(&mut owner)
+    .await
+    .unwrap();
+    let answer = tenants
+        .run(&session, TxOptions::new(), |tx| {
+            Box::pin(async move {
+                sqlx::query("insert into notes (body) values ('once')").execute(&mut **tx).await
+            })
+        })
+        .await;
+    assert!(matches!(answer, Err(RunError::Commit(CommitError::Unknown(_)))), "{answer:?}");
+    sqlx::raw_sql("select pg_advisory_unlock(4711)").execute(&mut owner).await.unwrap();
+    loop {
+        let count = "select count(*) from shared.notes where body = 'once'";
+        let stored: i64 = sqlx::query_scalar(count).fetch_one(&mut owner).await.unwrap();
+        assert!(stored <= 1, "stored {stored} times");
+        if stored == 1 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undeclared_pooler_before_another_database_is_refused() {
+    let db = TestDatabase::with_databases(&[formwork_migrations::TENANCY], &["eu"]).await;
+    let Some(bouncer) = Bouncer::find(&db, &[TRANSACTION, TAKES_SQLX]).await else { return };
+    let eu = db.options_of("eu", LocalRole::App).await;
+    let options = bouncer.options(&db).database(eu.get_database().unwrap());
+    let main = db.options(LocalRole::App).await;
+    let refused = Tenants::builder().database("eu", options).connect_with(main).await.unwrap_err();
+    assert!(matches!(&refused, ConnectError::Database { name, .. } if name == "eu"), "{refused}");
 }

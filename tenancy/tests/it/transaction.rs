@@ -1,7 +1,9 @@
 //! What a transaction promises: all or nothing, a token, and nothing left on the connection.
 
-use formwork_tenancy::{Actor, CommitError, CommitToken, Isolation, OutboxEvent, local_postgres::LocalRole};
-use sqlx::Connection;
+use formwork_tenancy::{
+    Actor, CommitError, CommitToken, Isolation, OutboxEvent, Tenants, TxOptions, local_postgres::LocalRole,
+};
+use sqlx::{AssertSqlSafe, Connection};
 
 use crate::isolation::{database, notes, write_note};
 
@@ -150,4 +152,35 @@ async fn a_connection_that_was_handed_out_raw_is_not_reused_unanswered() {
     let mut tx = tenants.begin(&session).await.unwrap();
     let after: i32 = sqlx::query_scalar(server).fetch_one(&mut *tx).await.unwrap();
     assert_ne!(before, after);
+}
+
+/// What a statement sets for longer than its transaction is not met by the next user of the connection.
+#[tokio::test]
+async fn a_setting_that_was_made_for_the_session_is_put_away() {
+    let db = database().await;
+    let (a, b) = (db.tenant("a", Isolation::Shared).await, db.tenant("b", Isolation::Shared).await);
+    crate::isolation::write_note(&db, &a, "of a").await;
+    let tenants = db.connect(Tenants::builder().max_connections(1)).await;
+    let of_b = db.session(&b, Actor::system("test"));
+    let set = format!("select set_config('app.current_tenant', '{}', false)", a.id());
+    for read_only in [true, false] {
+        let options = if read_only { TxOptions::new().read_only() } else { TxOptions::new() };
+        let mut tx = tenants.begin_with(&of_b, options).await.unwrap();
+        let commented = format!("/* why /* not */ */ -- so\n set app.current_tenant = '{}'", a.id());
+        let refused = sqlx::query(AssertSqlSafe(commented)).execute(&mut *tx).await.unwrap_err();
+        assert!(refused.to_string().contains("transaction control belongs to TenantTx"), "{refused}");
+        drop(tx);
+        let mut tx = tenants.begin_with(&of_b, options).await.unwrap();
+        sqlx::query(AssertSqlSafe(set.clone())).execute(&mut *tx).await.unwrap();
+        // A read has nothing to store and is undone; a write is refused.
+        assert_eq!(tx.commit().await.is_ok(), read_only);
+        let mut tx = tenants.begin(&of_b).await.unwrap();
+        let seen: i64 = sqlx::query_scalar("select count(*) from notes").fetch_one(&mut *tx).await.unwrap();
+        assert_eq!(seen, 0);
+        tx.commit().await.unwrap();
+    }
+    let mut raw = tenants.pool_unguarded().acquire().await.unwrap();
+    let seen: i64 =
+        sqlx::query_scalar("select count(*) from shared.notes").fetch_one(&mut *raw).await.unwrap();
+    assert_eq!(seen, 0, "on the pooled connection itself");
 }

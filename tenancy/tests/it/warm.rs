@@ -91,8 +91,10 @@ fn the_last_handle_may_be_dropped_outside_a_runtime() {
         let session = db.session(&db.tenant("a", Isolation::Shared).await, Actor::system("test"));
         let tenants = db.connect(Tenants::builder()).await;
         let open = tenants.begin(&session).await.unwrap();
+        let mut unanswered = tenants.begin(&session).await.unwrap();
+        let _ = unanswered.raw_connection_unguarded();
         used_by_one(&tenants, &session).await;
-        (tenants, open)
+        (tenants, [open, unanswered])
     });
     drop(open);
     drop(tenants);
