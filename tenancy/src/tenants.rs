@@ -208,7 +208,11 @@ impl Tenants {
         self.outside_of(self.databases.main(), options).await
     }
 
-    /// The same in another database.
+    pub(crate) fn other_databases(&self) -> impl Iterator<Item = &str> {
+        self.databases.others().map(|database| &*database.name)
+    }
+
+    /// The same in the database of this name.
     pub(crate) async fn begin_outside_in(&self, database: &str) -> Result<TenantConn, StorageError> {
         let database = self.checked_database(database).await?;
         self.outside_of(database, TxOptions::new().read_only()).await

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::ControlPlane;
@@ -83,62 +84,70 @@ impl From<sqlx::Error> for PruneError {
 }
 
 impl ControlPlane {
-    /// Removes old rows from a stream, some hundred tenants in a transaction. May be interrupted and run again.
+    /// Removes old rows from a stream of every database, some hundred tenants in a transaction. May be interrupted and
+    /// run again.
     ///
     /// # Errors
     ///
     /// [`PruneError`].
     pub async fn prune_stream(&self, prune: &Prune) -> Result<Pruned, PruneError> {
         let mut rows = 0;
-        if let Some(read) = self.read_by_all(prune.table).await? {
-            rows += self.remove(prune.table, &read.to_string(), prune.keep).await?;
-        }
-        if let Some(age) = prune.unread_after {
-            // Whatever still runs has rows that nobody could have read: they are not lost.
-            let ended = "select pg_snapshot_xmin(pg_current_snapshot())::text";
-            let below: String = sqlx::query_scalar(ended).fetch_one(&self.pool).await?;
-            rows += self.remove(prune.table, &below, age).await?;
+        for (_, pool) in self.databases() {
+            rows += prune_in(pool, prune).await?;
         }
         Ok(Pruned { rows })
     }
+}
 
-    /// The transaction below which every consumer has read everything.
-    async fn read_by_all(&self, table: StreamTable) -> Result<Option<u64>, PruneError> {
-        let kept: Vec<(String, String)> =
-            sqlx::query_as("select consumer, position from platform.stream_positions where stream = $1")
-                .bind(table.name())
-                .fetch_all(&self.pool)
-                .await?;
-        let mut read = None;
-        for (consumer, text) in kept {
-            let position: Position =
-                text.parse().map_err(|source| PruneError::Position { consumer, source })?;
-            // One that is still at the beginning has read nothing.
-            let unread = position.oldest_unread().unwrap_or(0);
-            read = Some(read.map_or(unread, |read: u64| read.min(unread)));
-        }
-        Ok(read)
+async fn prune_in(pool: &PgPool, prune: &Prune) -> Result<u64, PruneError> {
+    let mut rows = 0;
+    if let Some(read) = read_by_all(pool, prune.table).await? {
+        rows += remove(pool, prune.table, &read.to_string(), prune.keep).await?;
     }
+    if let Some(age) = prune.unread_after {
+        // Whatever still runs has rows that nobody could have read: they are not lost.
+        let ended = "select pg_snapshot_xmin(pg_current_snapshot())::text";
+        let below: String = sqlx::query_scalar(ended).fetch_one(pool).await?;
+        rows += remove(pool, prune.table, &below, age).await?;
+    }
+    Ok(rows)
+}
 
-    async fn remove(&self, table: StreamTable, below: &str, age: Duration) -> Result<u64, PruneError> {
-        let (mut rows, mut after) = (0, None::<Uuid>);
-        loop {
-            let (last, removed): (Option<Uuid>, i64) = sqlx::query_as(
-                "select last_tenant, pruned from platform.prune_stream(
-                   $1::text::regclass, $1, $2::text::xid8, make_interval(secs => $3), $4, $5)",
-            )
+/// The transaction below which every consumer has read everything.
+async fn read_by_all(pool: &PgPool, table: StreamTable) -> Result<Option<u64>, PruneError> {
+    let kept: Vec<(String, String)> =
+        sqlx::query_as("select consumer, position from platform.stream_positions where stream = $1")
             .bind(table.name())
-            .bind(below)
-            .bind(age.as_secs_f64())
-            .bind(after)
-            .bind(TENANTS_AT_ONCE)
-            .fetch_one(&self.pool)
+            .fetch_all(pool)
             .await?;
-            rows += u64::try_from(removed).unwrap_or(0);
-            match last {
-                Some(_) => after = last,
-                None => return Ok(rows),
-            }
+    let mut read = None;
+    for (consumer, text) in kept {
+        let position: Position = text.parse().map_err(|source| PruneError::Position { consumer, source })?;
+        // One that is still at the beginning has read nothing.
+        let unread = position.oldest_unread().unwrap_or(0);
+        read = Some(read.map_or(unread, |read: u64| read.min(unread)));
+    }
+    Ok(read)
+}
+
+async fn remove(pool: &PgPool, table: StreamTable, below: &str, age: Duration) -> Result<u64, PruneError> {
+    let (mut rows, mut after) = (0, None::<Uuid>);
+    loop {
+        let (last, removed): (Option<Uuid>, i64) = sqlx::query_as(
+            "select last_tenant, pruned from platform.prune_stream(
+                   $1::text::regclass, $1, $2::text::xid8, make_interval(secs => $3), $4, $5)",
+        )
+        .bind(table.name())
+        .bind(below)
+        .bind(age.as_secs_f64())
+        .bind(after)
+        .bind(TENANTS_AT_ONCE)
+        .fetch_one(pool)
+        .await?;
+        rows += u64::try_from(removed).unwrap_or(0);
+        match last {
+            Some(_) => after = last,
+            None => return Ok(rows),
         }
     }
 }

@@ -50,7 +50,7 @@ use probe::Expected;
 use registered::Registered;
 use sqlx::{Connection, PgConnection};
 
-use crate::{ControlPlane, StorageError, Tenants, TxOptions, databases::MAIN};
+use crate::{ControlPlane, StorageError, Tenants, databases::MAIN};
 
 const CHECKS: &[Check] = &[
     logins::CHECK,
@@ -162,20 +162,39 @@ async fn examine(
 }
 
 impl Tenants {
-    /// Looks at the login that this handle is connected with, and at the relay's: what they are, what they may
-    /// become, what they may do to the database, and whether a tenant is set where none has been begun.
+    /// Looks at the login that this handle is connected with, and at the relay's, in every database: what they are, what
+    /// they may become, what they may do to the database, and whether a tenant is set where none has been begun. A
+    /// database other than the main one that cannot be reached is left out: its tenants are refused.
     ///
     /// # Errors
     ///
-    /// When the database fails.
+    /// When a database fails.
     pub async fn doctor_login(&self, config: &DoctorConfig) -> Result<Report, StorageError> {
-        let mut conn = self.begin_outside(TxOptions::new().read_only()).await?;
+        let mut findings = self.login_findings(MAIN, config).await?;
+        for name in self.other_databases() {
+            match self.login_findings(name, config).await {
+                Ok(found) => findings.extend(found.into_iter().map(|finding| finding.in_database(name))),
+                Err(error) if error.is_unavailable() => {
+                    tracing::warn!(database = name, %error, "the login in a database was not looked at");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Report::new(findings))
+    }
+
+    async fn login_findings(
+        &self,
+        database: &str,
+        config: &DoctorConfig,
+    ) -> Result<Vec<Finding>, StorageError> {
+        let mut conn = self.begin_outside_in(database).await?;
         let login: String =
             sqlx::query_scalar("select current_user::text").persistent(false).fetch_one(&mut conn).await?;
         let (expected, registered) = (Expected::default(), Registered::default());
         let questions = Questions { config, app_role: &login, expected: &expected, registered: &registered };
         let rows = questions.ask(&logins::CHECK).fetch_all(&mut conn).await?;
         conn.rollback().await?;
-        Ok(Report::new(logins::CHECK.findings(rows).collect()))
+        Ok(logins::CHECK.findings(rows).collect())
     }
 }
