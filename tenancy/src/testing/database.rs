@@ -115,6 +115,11 @@ impl TestDatabase {
         &self.name
     }
 
+    /// The name of one of the other databases for homes.
+    pub fn other_database(&self) -> Option<&str> {
+        self.others.first().map(|(name, _)| name.as_str())
+    }
+
     /// How to connect to it as `role`.
     pub async fn options(&self, role: LocalRole) -> PgConnectOptions {
         cluster().await.connect_options(role, &self.name)

@@ -12,10 +12,10 @@ use super::{
     Knowledge, Leak, TestActor, TestDatabase,
     state::{State, difference, seen, sequences, stored, written},
 };
-use crate::{Isolation, Tenant, TenantTx, Tenants, local_postgres::LocalRole};
+use crate::{HomePlace, Isolation, Tenant, TenantTx, Tenants, local_postgres::LocalRole};
 
-/// What can be provisioned: an isolation that is added here is tried against all others.
-const MODES: &[Isolation] = &[Isolation::Shared, Isolation::Schema];
+/// What can be provisioned in every database; each is tried against all others.
+const MODES: [Isolation; 2] = [Isolation::Shared, Isolation::Schema];
 
 /// Tenant A's try to reach tenant B's rows. See [`assert_isolated!`](crate::assert_isolated).
 #[derive(Debug, Clone)]
@@ -36,9 +36,12 @@ pub struct IsolationReport {
 }
 
 impl<'a> IsolationTest<'a> {
-    /// In this database, with tenants of its own, in every pairing of homes.
+    /// In this database, with tenants of its own, in every pairing of homes: with one in another database too when the
+    /// test has one ([`TestDatabase::with_databases`]).
     pub fn new(db: &'a TestDatabase) -> Self {
-        let pairings = MODES.iter().flat_map(|a| MODES.iter().map(move |b| (*a, *b))).collect();
+        let elsewhere = db.other_database().map(|_| Isolation::Database);
+        let modes: Vec<Isolation> = MODES.into_iter().chain(elsewhere).collect();
+        let pairings = modes.iter().flat_map(|a| modes.iter().map(move |b| (*a, *b))).collect();
         Self { db, pairings, shared_sequences: Vec::new() }
     }
 
@@ -75,11 +78,10 @@ impl<'a> IsolationTest<'a> {
         attack: impl AsyncFn(&mut TenantTx, &K) -> T,
     ) -> Result<IsolationReport, Leak> {
         let tenants = self.db.connect(Tenants::builder().max_connections(1)).await;
-        let superuser = self.db.options(LocalRole::Superuser).await;
-        let mut root = PgConnection::connect_with(&superuser).await.expect("the superuser connects");
         let mut report = IsolationReport { pairings: Vec::new(), relations: 0 };
         for &(attacker, victim) in &self.pairings {
             let scene = Scene::new(self, &tenants, attacker, victim).await;
+            let mut root = scene.connect(LocalRole::Superuser).await;
             report.relations += scene.play(&mut root, &seed, &attack).await?;
             report.pairings.push((attacker, victim));
         }
@@ -105,7 +107,12 @@ impl<'a> Scene<'a> {
     ) -> Self {
         let actor = async |role: &str, isolation| {
             let slug = format!("{role}-{}", Uuid::new_v4().simple());
-            let tenant = test.db.tenant(&slug, isolation).await;
+            let tenant = match (isolation, test.db.other_database()) {
+                (Isolation::Database, Some(name)) => {
+                    test.db.tenant_at(&slug, HomePlace::database(name)).await
+                }
+                _ => test.db.tenant(&slug, isolation).await,
+            };
             TestActor::new(tenants, test.db.service(&tenant).session().clone())
         };
         Self {
@@ -118,6 +125,12 @@ impl<'a> Scene<'a> {
                 actor("a4", attacker).await,
             ],
         }
+    }
+
+    /// To the database of B's home.
+    async fn connect(&self, role: LocalRole) -> PgConnection {
+        let options = self.test.db.options_of(self.victim.tenant().database_name(), role).await;
+        PgConnection::connect_with(&options).await.expect("the login connects")
     }
 
     async fn play<K: Knowledge, T: Debug>(
@@ -221,7 +234,7 @@ impl<'a> Scene<'a> {
             .fetch_all(&mut *tx)
             .await
             .expect("the catalogue is read");
-        let mut nobody = self.test.db.nobody().await;
+        let mut nobody = self.connect(LocalRole::App).await;
         for (name, is_table) in &relations {
             let own = format!("{name} where tenant_id = '{}'", victim.id());
             let verbs: &[(&str, String)] = &[
