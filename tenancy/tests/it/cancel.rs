@@ -83,6 +83,35 @@ async fn cancel_at_random_under_two_tenants_leaks_nothing() {
     }
 }
 
+/// The fuzz takes its connections from the pool, to look at each; a service is handed the one that was used last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_leaves_nothing_on_the_connection_that_is_used_next() {
+    let db = database().await;
+    let sessions = sessions(&db).await;
+    let long = LongRound::begin("cancel with warm connections, batches of 100", 6, 60);
+    let (mut cancelled, mut polls) = (0, 0);
+    for batch in 0..long.count() {
+        let (_, builder) = regimes().into_iter().nth(batch % 2).unwrap();
+        let tenants = db.connect(builder.max_connections(2)).await;
+        let step = AtomicUsize::new(0);
+        for round in 0..100 {
+            let session = &sessions[round % 3];
+            polls = polls % 6 + 1;
+            match drop_after(polls, work(&tenants, session, &step)).await {
+                None => cancelled += 1,
+                Some(seen) => assert_eq!(seen, [session.tenant().slug()]),
+            }
+            let mut tx = tenants.begin_read(session).await.unwrap();
+            let seen = sqlx::query_scalar("select body from notes").fetch_all(&mut *tx).await;
+            assert_eq!(seen.unwrap() as Vec<String>, [session.tenant().slug()], "round {round}");
+            tx.commit().await.unwrap();
+        }
+        examine_pool(tenants.pool_unguarded()).await.unwrap();
+        tenants.close().await;
+    }
+    assert!(cancelled > 50, "{cancelled} were cancelled");
+}
+
 /// The same fuzz on a pool that is used as sqlx's own documentation shows finds the leak that the guard is for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancel_finds_what_a_plain_pool_leaks() {
