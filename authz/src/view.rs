@@ -88,7 +88,10 @@ async fn catch_up(
     // is new, whatever its id: a transaction may take a low id and commit late.
     const CHANGES: &str = "
         select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
-               null as op, false as own, null as namespace, null as object_id, null as relation,
+               null as op,
+               coalesce(platform.stream_floor('platform.permission_changes')
+                        > pg_snapshot_xmin($2::text::pg_snapshot), false) as own,
+               null as namespace, null as object_id, null as relation,
                null as subject_ns, null as subject_id, null as subject_rel,
                null as condition, null as context, null as expires_at
         union all
@@ -115,6 +118,8 @@ async fn catch_up(
     let (mut head, mut own, mut others) = (None, Vec::new(), Vec::new());
     for row in &rows {
         match row.try_get::<Option<&str>, _>("op")? {
+            // What has been pruned may be a revocation.
+            None if row.try_get("own")? => return Ok(None),
             None => head = Some(snapshot(row)?),
             Some(op) => {
                 let changes = if row.try_get("own")? { &mut own } else { &mut others };

@@ -4,7 +4,8 @@ use formwork_authz::{
     Authz, CheckError, Decision, Filter, Object, Relationship, RequireError, Schema, Subject, WriteError, rel,
 };
 use formwork_tenancy::testing::TestDatabase;
-use formwork_tenancy::{Actor, Isolation, Tenant, TenantTx, Tenants};
+use formwork_tenancy::{Actor, Isolation, Prune, StreamKey, StreamTable, Tenant, TenantTx, Tenants};
+use std::time::Duration;
 use uuid::Uuid;
 
 const SCHEMA: &str = "
@@ -472,4 +473,23 @@ async fn a_savepoint_that_fails_takes_its_permissions_back() {
             assert!(!world.views("anna").await);
         }
     }
+}
+
+/// A graph in memory that stands where the log has been pruned is loaded anew.
+#[tokio::test]
+async fn a_revocation_is_seen_after_its_change_was_pruned() {
+    const CHANGES: StreamTable =
+        StreamTable::new("platform.permission_changes", StreamKey::Int, &["tenant_id", "id"]);
+    let world = World::new(Isolation::Shared).await;
+    world.touch(&[rel!("rfi:7#viewer@user:anna")]).await;
+    assert!(world.views("anna").await);
+
+    let elsewhere = authz();
+    let mut tx = world.begin().await;
+    elsewhere.delete(&mut tx, &rel!("rfi:7#viewer@user:anna")).await.unwrap();
+    tx.commit().await.unwrap();
+    let prune = Prune::new(CHANGES, Duration::ZERO).unread_after(Duration::ZERO);
+    let pruned = world.db.control().prune_stream(&prune).await.unwrap();
+    assert!(pruned.rows() >= 2, "{pruned:?}");
+    assert!(!world.views("anna").await);
 }
