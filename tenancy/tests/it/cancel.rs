@@ -58,7 +58,7 @@ async fn cancel_at_random_under_two_tenants_leaks_nothing() {
     let sessions = sessions(&db).await;
     let mut cancelled = 0;
     for (regime, builder) in regimes() {
-        let long = LongRound::begin("cancel at random, each regime of statements", 300, 7_000);
+        let long = LongRound::begin("cancel at random, each regime of statements", 300, 9_000);
         let rounds = long.count();
         let tenants = db.connect(builder.max_connections(3)).await;
         let step = AtomicUsize::new(0);
