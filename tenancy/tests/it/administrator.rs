@@ -180,3 +180,28 @@ async fn a_grant_needs_a_reason_and_a_time_and_the_login_cannot_write_one() {
     .unwrap();
     assert_eq!(policies, 0);
 }
+
+#[tokio::test]
+async fn a_deactivated_administrator_has_no_grant_in_force() {
+    let db = database().await;
+    let a = db.tenant("a", Isolation::Shared).await;
+    let (grant, user) = grant(&db, &a, HOUR).await;
+    let session = db.tenants().administrator_session(grant, user).await.unwrap();
+    sqlx::query("update platform.users set status = 'deactivated'")
+        .execute(&mut root(&db).await)
+        .await
+        .unwrap();
+    assert_eq!(refused(bodies(&db, &session).await), AdministratorRefusal::Unknown);
+    assert_eq!(refused(db.tenants().administrator_session(grant, user).await), AdministratorRefusal::Unknown);
+}
+
+/// The trail of administrators is not the service's to write.
+#[tokio::test]
+async fn the_service_cannot_write_an_administrators_line() {
+    let db = database().await;
+    let a = db.tenant("a", Isolation::Shared).await;
+    let forged =
+        db.tenants().record_security_event("administrator.granted", Some(a.id()), serde_json::json!({}));
+    assert!(!forged.await.unwrap_err().is_retryable());
+    assert_eq!(events(&db, &a).await, []);
+}

@@ -1,8 +1,11 @@
 //! Tenants whose home is in another database: the same code, the same walls.
 
+use std::time::Duration;
+
 use formwork_migrations::TENANCY;
 use formwork_tenancy::{
-    Actor, ConnectError, ControlError, ControlPlane, HomePlace, Isolation, NewTenant, Tenants,
+    Actor, ConnectError, ControlError, ControlPlane, HomePlace, Isolation, NewTenant, OutboxEvent, Prune,
+    StreamTable, Tenants,
     doctor::DoctorConfig,
     fleet::{Canary, FleetOptions},
     local_postgres::LocalRole,
@@ -275,4 +278,15 @@ async fn the_doctor_looks_into_every_database() {
         sqlx::raw_sql(AssertSqlSafe(undo)).execute(&mut eu).await.unwrap();
     }
     assert!(db.control().doctor(&config).await.unwrap().is_healthy());
+}
+
+#[tokio::test]
+async fn streams_are_pruned_in_every_database() {
+    let db = database().await;
+    let tenant = db.tenant_at("a", HomePlace::database("eu")).await;
+    let mut tx = db.tenants().begin(&db.session(&tenant, Actor::system("test"))).await.unwrap();
+    tx.publish(&[OutboxEvent::new("note.written", serde_json::json!({}))]).await.unwrap();
+    tx.commit().await.unwrap();
+    let prune = Prune::new(StreamTable::OUTBOX, Duration::ZERO).unread_after(Duration::ZERO);
+    assert_eq!(db.control().prune_stream(&prune).await.unwrap().rows(), 1);
 }
