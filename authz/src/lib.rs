@@ -20,7 +20,8 @@
 //! - Any client's write counts: triggers log it in its own transaction.
 //! - Cycles and depth are no errors. What holds only because of itself does not hold (the least fixed
 //!   point of the rewrites of "Zanzibar: Google's Consistent, Global Authorization System", section
-//!   2.3.1), and a schema whose exclusions would have no such answer is refused.
+//!   2.3.1). A native schema whose exclusions would have no such answer is refused; an OpenFGA model is
+//!   warned of (F0906), and a cycle met under what is taken away denies.
 //! - A failure to decide is an error, and never either answer.
 //!
 //! # Non-goals

@@ -1,7 +1,8 @@
 //! Which versions of a home this program can work with.
 //!
-//! A home that a failed migration left behind, or that is further than a stated range, is refused by name; the others are served. The versions come with the registry's answer, so a home that was put right is served
-//! as soon as that answer is renewed, within a second.
+//! A home that a failed migration left behind, or that is further than a stated range, is refused by name; the others
+//! are served. The versions come with the registry's answer, so a home that was put right is served as soon as that
+//! answer is renewed, within a second.
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
