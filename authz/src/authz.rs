@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use formwork_tenancy::TenantTx;
+use rustc_hash::FxHashSet;
 
 use crate::cache::Cache;
 use crate::context::{Clock, Context, SystemClock};
@@ -12,7 +13,8 @@ use crate::error::{CheckError, Denied, RequireError};
 use crate::grant::Grant;
 use crate::graph::Graph;
 use crate::object::Object;
-use crate::schema::Schema;
+use crate::relationship::Relationship;
+use crate::schema::{Schema, deny};
 use crate::subject::AsSubject;
 use crate::view;
 
@@ -60,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) schema: Arc<Schema>,
     pub(crate) cache: Cache,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The relations whose relationships, newly stored, can take a permission away.
+    pub(crate) denying: FxHashSet<u32>,
 }
 
 impl Authz {
@@ -70,20 +74,33 @@ impl Authz {
 
     /// A handle whose graphs take at most so many bytes together; the least used are dropped.
     pub fn with_memory(schema: impl Into<Arc<Schema>>, bytes: u64) -> Self {
-        let clock = Arc::new(SystemClock);
-        Self { inner: Arc::new(Inner { schema: schema.into(), cache: Cache::new(bytes), clock }) }
+        Self::made(schema.into(), bytes, Arc::new(SystemClock))
+    }
+
+    fn made(schema: Arc<Schema>, bytes: u64, clock: Arc<dyn Clock>) -> Self {
+        let denying = deny::denying(&schema);
+        Self { inner: Arc::new(Inner { schema, cache: Cache::new(bytes), clock, denying }) }
     }
 
     /// A handle of its own, whose graphs compare expiries with this clock.
     #[must_use]
     pub fn with_clock(&self, bytes: u64, clock: Arc<dyn Clock>) -> Self {
-        let schema = Arc::clone(&self.inner.schema);
-        Self { inner: Arc::new(Inner { schema, cache: Cache::new(bytes), clock }) }
+        Self::made(Arc::clone(&self.inner.schema), bytes, clock)
     }
 
     /// The schema.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.inner.schema
+    }
+
+    /// Whether the relationship, newly stored, can take a permission away from somebody.
+    pub(crate) fn may_deny(&self, relationship: &Relationship) -> bool {
+        let schema = &self.inner.schema;
+        let slot = || {
+            let object_type = schema.type_id(relationship.object().object_type())?;
+            schema.type_info(object_type)?.slot_ids.get(relationship.relation()).copied()
+        };
+        slot().is_some_and(|slot| self.inner.denying.contains(&slot))
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

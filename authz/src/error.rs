@@ -7,6 +7,7 @@ use formwork_tenancy::StorageError;
 
 use crate::condition::ConditionError;
 use crate::decision::Decision;
+use crate::filter::Filter;
 use crate::name::MAX_NAME;
 use crate::object::Object;
 use crate::parse::{Part, Problem};
@@ -158,6 +159,9 @@ pub enum CheckError {
     /// An id was resolved by another graph, or is of another type than the permission.
     #[error("the id was not resolved by this graph for this type")]
     ForeignId,
+    /// A grant that is to hold at commit needs to see what others have just committed.
+    #[error("`require_at_commit` works at the isolation level READ COMMITTED only: begin the transaction so")]
+    Isolation,
     /// The relationships could not be read.
     #[error("the relationships could not be read")]
     Storage(#[from] StorageError),
@@ -312,6 +316,48 @@ impl fmt::Display for Existing {
     }
 }
 
+/// What a request rested on, and was not so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedPrecondition {
+    filter: Box<Filter>,
+    must_match: bool,
+}
+
+impl FailedPrecondition {
+    pub(crate) fn new(filter: &Filter, must_match: bool) -> Self {
+        Self { filter: Box::new(filter.clone()), must_match }
+    }
+
+    /// The filter that had to let something through, or nothing.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+}
+
+impl fmt::Display for FailedPrecondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.must_match { "no relationship is" } else { "a relationship is" };
+        write!(f, "{what} stored that matches `{}`: nothing was written", self.filter)
+    }
+}
+
+/// Why there is no page.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The cursor is none that a page gave.
+    #[error("this is no cursor of a page of relationships: pass back the one that the last page gave")]
+    Cursor,
+    /// The database failed.
+    #[error("the relationships could not be read")]
+    Storage(#[from] StorageError),
+}
+
+impl From<sqlx::Error> for ReadError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
 /// Relationships that were not written.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -328,6 +374,27 @@ pub enum WriteError {
     /// The relationship that was to be created is stored already.
     #[error("{0}")]
     Exists(Existing),
+    /// What the request rested on is not so.
+    #[error("{0}")]
+    Precondition(FailedPrecondition),
+    /// A filter without any part would delete all that the tenant has.
+    #[error("the filter means every relationship of the tenant: give it a part")]
+    Everything,
+    /// A key is empty or too long.
+    #[error("an idempotency key has 1 to 256 bytes, this one has {bytes}")]
+    Key {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The key was given to another request before.
+    #[error("the idempotency key `{}` was given to another request: give each request its own", key.escape_debug())]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// A precondition of what is not stored needs to see what others have just committed.
+    #[error("`must_not_match` holds at the isolation level READ COMMITTED only: begin the transaction so")]
+    Isolation,
     /// The database failed.
     #[error("the relationships could not be written")]
     Storage(#[from] StorageError),

@@ -36,14 +36,17 @@ mod condition;
 mod context;
 mod decision;
 mod error;
+mod filter;
 mod grant;
 mod graph;
+mod lock;
 mod name;
 mod object;
 mod parse;
 mod read;
 mod relationship;
 mod schema;
+mod strict;
 mod subject;
 mod view;
 mod write;
@@ -53,19 +56,21 @@ pub use condition::ConditionError;
 pub use context::{Clock, Context, SystemClock};
 pub use decision::Decision;
 pub use error::{
-    CheckError, Denied, Existing, Misplaced, ParseError, RequireError, TooComplex, UnknownPermission,
-    UnknownType, WriteError,
+    CheckError, Denied, Existing, FailedPrecondition, Misplaced, ParseError, ReadError, RequireError,
+    TooComplex, UnknownPermission, UnknownType, WriteError,
 };
+pub use filter::Filter;
 pub use grant::Grant;
 pub use graph::{
     Attempt, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page, PermissionId, SubjectId,
     Tree,
 };
 pub use object::Object;
-pub use read::Filter;
+pub use read::ReadPage;
 pub use relationship::{Change, Relationship};
 pub use schema::{ConversionError, Diagnostic, Schema, SchemaError, Source, format_native};
 pub use subject::{AsSubject, Subject};
+pub use write::{Import, Write, Written};
 
 /// A relationship whose shape is verified by the compiler.
 ///

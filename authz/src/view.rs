@@ -86,11 +86,13 @@ async fn catch_up(
 ) -> Result<Option<Arc<Graph>>, CheckError> {
     // A change whose transaction was not visible in the old snapshot and is visible to this statement
     // is new, whatever its id: a transaction may take a low id and commit late.
+    //
+    // Of the old snapshot's transactions those that ran, each by its own way into the index, and all that came later:
+    // one that is left open makes nobody read again what has come since it began.
     const CHANGES: &str = "
         select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
                null as op,
-               coalesce(platform.stream_floor('platform.permission_changes')
-                        > pg_snapshot_xmin($2::text::pg_snapshot), false) as own,
+               coalesce(platform.stream_floor('platform.permission_changes') > $4::text::xid8, false) as own,
                null as namespace, null as object_id, null as relation,
                null as subject_ns, null as subject_id, null as subject_rel,
                null as condition, null as context, null as expires_at
@@ -98,17 +100,22 @@ async fn catch_up(
         (select null, null, op, xid is not distinct from pg_current_xact_id_if_assigned(),
                 namespace, object_id, relation, subject_ns, subject_id, subject_rel,
                 condition, context::text, (extract(epoch from expires_at) * 1000000)::bigint
-           from platform.permission_changes
-          where tenant_id = $1
-            and xid >= pg_snapshot_xmin($2::text::pg_snapshot)
-            and (not pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
-                 or xid is not distinct from pg_current_xact_id_if_assigned())
+           from (select c.* from unnest($2::text[]::xid8[]) ran (xid)
+                  cross join lateral (select * from platform.permission_changes c
+                                       where c.tenant_id = $1 and c.xid = ran.xid) c
+                 union all
+                 select * from platform.permission_changes where tenant_id = $1 and xid >= $3::text::xid8) due
           order by id
-          limit $3)";
+          limit $5)";
+    let old = &published.snapshot;
+    let running: Vec<String> = old.running().iter().map(u64::to_string).collect();
+    let xmin = old.running().first().copied().unwrap_or(old.xmax());
     let tenant = tx.tenant_id().as_uuid();
     let rows = sqlx::query(CHANGES)
         .bind(tenant)
-        .bind(published.snapshot.as_str())
+        .bind(running)
+        .bind(old.xmax().to_string())
+        .bind(xmin.to_string())
         .bind(MAX_CHANGES as i64 + 1)
         .fetch_all(&mut **tx)
         .await?;

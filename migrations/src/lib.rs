@@ -78,7 +78,10 @@ pub const AUTHZ: Set = Set {
     name: "authz",
     platform: &[],
     database: &[migration!(1, "permission_changes", "authz/database/0001_permission_changes.sql")],
-    home: &[migration!(1, "permission_tuples", "authz/home/0001_permission_tuples.sql")],
+    home: &[
+        migration!(1, "permission_tuples", "authz/home/0001_permission_tuples.sql"),
+        migration!(2, "permission_writes", "authz/home/0002_permission_writes.sql"),
+    ],
 };
 
 /// The append-only audit trail.

@@ -79,12 +79,12 @@ impl Snapshot {
     }
 
     /// Below it lie all transactions that are visible.
-    pub(crate) fn xmax(&self) -> u64 {
+    pub fn xmax(&self) -> u64 {
         self.xmax
     }
 
-    /// Those below `xmax` that were running, ascending.
-    pub(crate) fn running(&self) -> &[u64] {
+    /// Those below [`xmax`](Self::xmax) that were running, ascending.
+    pub fn running(&self) -> &[u64] {
         &self.running
     }
 }

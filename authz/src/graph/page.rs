@@ -7,11 +7,11 @@ use crate::object::Object;
 pub struct Cursor(String);
 
 impl Cursor {
-    pub(super) fn after(last: String) -> Self {
+    pub(crate) fn after(last: String) -> Self {
         Self(last)
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -5,6 +5,7 @@
 
 mod code;
 mod convert;
+pub(crate) mod deny;
 mod diagnostic;
 pub(crate) mod expression;
 mod format;

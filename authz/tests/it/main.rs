@@ -21,3 +21,4 @@ mod round_trip;
 mod schema_errors;
 mod store;
 mod terms;
+mod write;

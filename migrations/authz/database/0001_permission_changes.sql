@@ -18,9 +18,13 @@ create table platform.permission_changes (
   condition varchar(100),
   context jsonb,
   expires_at timestamptz,
+  -- What the request said of itself, for whoever watches.
+  metadata jsonb default nullif(current_setting('app.permission_metadata', true), '')::jsonb,
   at timestamptz not null default now()
 );
-create index permission_changes_by_xid on platform.permission_changes (tenant_id, xid);
+-- The order in which a node's graphs of one tenant, and a follower of all tenants, read.
+create index permission_changes_of_tenant on platform.permission_changes (tenant_id, xid, id);
+create index permission_changes_in_order on platform.permission_changes (xid, id);
 
 alter table platform.permission_changes enable row level security;
 alter table platform.permission_changes force row level security;
@@ -31,12 +35,22 @@ grant select, insert on platform.permission_changes to formwork_app;
 create policy relay_reads on platform.permission_changes as permissive for select to formwork_relay using (true);
 grant select on platform.permission_changes to formwork_relay;
 
+-- Whoever rests on a relationship not being stored holds this lock alone, and then looks: who stores one either has
+-- committed by then, or waits here until the other has. Taken after the rows are in, so that nobody waits before they
+-- have to.
+create function platform.share_permission_storing(p_tenant uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+begin atomic
+  select pg_advisory_xact_lock_shared(hashtextextended('formwork permissions stored ' || p_tenant::text, 0));
+end;
+
 -- The triggers of every home call these. They run with the rights of whoever writes, so that row
 -- security holds for the log as it does for the tuples.
 create function platform.log_permission_insert() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform platform.share_permission_storing(t.tenant_id) from (select distinct tenant_id from new_rows) t;
   insert into platform.permission_changes
     (tenant_id, op, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
      condition, context, expires_at)
@@ -69,6 +83,7 @@ create function platform.log_permission_update() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform platform.share_permission_storing(t.tenant_id) from (select distinct tenant_id from new_rows) t;
   insert into platform.permission_changes
     (op, tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
   select 'delete', gone.* from (
@@ -102,5 +117,7 @@ $$;
 
 revoke all on function
   platform.log_permission_insert(), platform.log_permission_update(), platform.log_permission_delete(),
-  platform.refuse_permission_truncate()
+  platform.refuse_permission_truncate(), platform.share_permission_storing(uuid)
 from public;
+-- The triggers run with the rights of whoever writes.
+grant execute on function platform.share_permission_storing(uuid) to formwork_app;
