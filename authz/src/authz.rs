@@ -7,11 +7,14 @@ use formwork_tenancy::TenantTx;
 use rustc_hash::FxHashSet;
 
 use crate::cache::Cache;
+use crate::consistency::Consistency;
 use crate::context::{Clock, Context, SystemClock};
 use crate::decision::Decision;
 use crate::error::{CheckError, Denied, RequireError};
+use crate::follow::Looks;
 use crate::grant::Grant;
 use crate::graph::Graph;
+use crate::metrics::Counters;
 use crate::object::Object;
 use crate::relationship::Relationship;
 use crate::schema::{Schema, deny};
@@ -28,6 +31,8 @@ const DEFAULT_MEMORY: u64 = 1 << 30;
 /// changed since the tenant's graph was last brought up to date, in one round trip; later ones ask
 /// nothing. They see the state at the first question and the transaction's own writes through this
 /// handle. Whoever writes to `permission_tuples` by SQL in between calls [`Authz::resync`].
+/// With another [`Consistency`] the first question need not ask either, where a [`Following`](crate::Following)
+/// keeps the graphs up to date.
 ///
 /// # May this actor edit the RFI, and who says so?
 ///
@@ -56,6 +61,7 @@ const DEFAULT_MEMORY: u64 = 1 << 30;
 #[derive(Clone)]
 pub struct Authz {
     inner: Arc<Inner>,
+    consistency: Consistency,
 }
 
 pub(crate) struct Inner {
@@ -64,6 +70,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     /// The relations whose relationships, newly stored, can take a permission away.
     pub(crate) denying: FxHashSet<u32>,
+    pub(crate) looks: Looks,
+    pub(crate) counters: Counters,
 }
 
 impl Authz {
@@ -79,7 +87,20 @@ impl Authz {
 
     fn made(schema: Arc<Schema>, bytes: u64, clock: Arc<dyn Clock>) -> Self {
         let denying = deny::denying(&schema);
-        Self { inner: Arc::new(Inner { schema, cache: Cache::new(bytes), clock, denying }) }
+        let (looks, counters) = (Looks::default(), Counters::default());
+        let inner = Inner { schema, cache: Cache::new(bytes), clock, denying, looks, counters };
+        Self { inner: Arc::new(inner), consistency: Consistency::Full }
+    }
+
+    /// The same handle, whose answers are as fresh as this: [`Consistency::Full`] where nothing is said.
+    #[must_use]
+    pub fn with_consistency(&self, consistency: Consistency) -> Self {
+        Self { inner: Arc::clone(&self.inner), consistency }
+    }
+
+    /// How fresh its answers are.
+    pub fn consistency(&self) -> &Consistency {
+        &self.consistency
     }
 
     /// A handle of its own, whose graphs compare expiries with this clock.

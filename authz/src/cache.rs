@@ -1,9 +1,12 @@
 //! The graphs of all tenants in this process, weighed in bytes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use formwork_tenancy::{Snapshot, Tenant, TenantId};
+use moka::ops::compute::Op;
 use tokio::sync::Mutex;
 
 use crate::graph::Graph;
@@ -15,41 +18,88 @@ use crate::graph::Graph;
 pub(crate) struct Published {
     pub(crate) snapshot: Snapshot,
     pub(crate) graph: Arc<Graph>,
+    /// The snapshot was asked for at this time or later.
+    pub(crate) asked_at: Instant,
+    /// The snapshot includes what the follower's look of this number saw.
+    pub(crate) look: u64,
 }
 
-/// The place of one tenant.
-#[derive(Default)]
+/// The place of one tenant in one home: when the home changes, nothing that was known of its transactions counts.
 pub(crate) struct Slot {
+    pub(crate) epoch: i64,
+    pub(crate) database: Box<str>,
     pub(crate) published: ArcSwapOption<Published>,
+    /// The number of the follower's last look that found changes of this tenant. A state of an earlier look is old.
+    pub(crate) changed_in: AtomicU64,
     /// Held while a whole graph is loaded, so that a cold tenant is loaded once and not by everyone.
     pub(crate) loading: Mutex<()>,
 }
 
-/// A tenant in one home: when the home changes, nothing that was known of its transactions counts.
-type Key = (TenantId, i64);
+impl Slot {
+    fn new(tenant: &Tenant) -> Self {
+        Self {
+            epoch: tenant.epoch(),
+            database: tenant.database_name().into(),
+            published: ArcSwapOption::empty(),
+            changed_in: AtomicU64::new(0),
+            loading: Mutex::default(),
+        }
+    }
+
+    /// Is the state what the follower's last look left, which follows without a gap since the look `since`?
+    pub(crate) fn is_followed(&self, published: &Published, since: u64) -> bool {
+        published.look >= since && published.look >= self.changed_in.load(Ordering::Acquire)
+    }
+
+    fn bytes(&self) -> usize {
+        self.published.load().as_ref().map_or(0, |published| published.graph.memory_bytes())
+    }
+}
 
 pub(crate) struct Cache {
-    slots: moka::sync::Cache<Key, Arc<Slot>>,
+    slots: moka::sync::Cache<TenantId, Arc<Slot>>,
 }
 
 impl Cache {
     pub(crate) fn new(bytes: u64) -> Self {
-        let weigh = |_: &Key, slot: &Arc<Slot>| {
-            let graph = slot.published.load().as_ref().map_or(0, |published| published.graph.memory_bytes());
-            u32::try_from(graph + size_of::<Slot>()).unwrap_or(u32::MAX)
+        let weigh = |_: &TenantId, slot: &Arc<Slot>| {
+            u32::try_from(slot.bytes() + size_of::<Slot>()).unwrap_or(u32::MAX)
         };
         Self { slots: moka::sync::Cache::builder().max_capacity(bytes).weigher(weigh).build() }
     }
 
     pub(crate) fn slot(&self, tenant: &Tenant) -> Arc<Slot> {
-        self.slots.get_with((tenant.id(), tenant.epoch()), Arc::default)
+        let slot = self.slots.get_with(tenant.id(), || Arc::new(Slot::new(tenant)));
+        if slot.epoch == tenant.epoch() {
+            return slot;
+        }
+        let own = Arc::new(Slot::new(tenant));
+        // Somebody who knows an older home than others asks for themselves.
+        if slot.epoch < tenant.epoch() {
+            self.slots.insert(tenant.id(), Arc::clone(&own));
+        }
+        own
+    }
+
+    /// The slot of a tenant that somebody has asked about.
+    pub(crate) fn known(&self, tenant: TenantId) -> Option<Arc<Slot>> {
+        self.slots.get(&tenant)
+    }
+
+    /// Forgets what is known of a database's tenants.
+    pub(crate) fn forget(&self, database: &str) {
+        let gone: Vec<TenantId> =
+            self.slots.iter().filter(|(_, slot)| *slot.database == *database).map(|(id, _)| *id).collect();
+        for tenant in gone {
+            self.slots.invalidate(&tenant);
+        }
     }
 
     /// Makes a newer state known to all, unless another one came in between: then that one stays,
     /// which is as true as this one.
     pub(crate) fn publish(
         &self,
-        tenant: &Tenant,
+        tenant: TenantId,
         slot: &Arc<Slot>,
         before: Option<&Arc<Published>>,
         published: Arc<Published>,
@@ -58,9 +108,19 @@ impl Cache {
         let weighed = before.map_or(0, |before| before.graph.memory_bytes());
         let expected = before.map(Arc::clone);
         slot.published.compare_and_swap(&expected, Some(published));
-        // The cache weighs what it is given, so a graph that has grown is given again.
+        // The cache weighs what it is given, so a graph that has grown is given again; but not one that was put out
+        // meanwhile: it may have missed what the follower saw.
         if bytes.abs_diff(weighed) > weighed / 8 {
-            self.slots.insert((tenant.id(), tenant.epoch()), Arc::clone(slot));
+            self.slots.entry(tenant).and_compute_with(|entry| match entry {
+                Some(entry) if Arc::ptr_eq(entry.value(), slot) => Op::Put(Arc::clone(slot)),
+                _ => Op::Nop,
+            });
         }
+    }
+
+    /// How many graphs there are, and their bytes together.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        self.slots.run_pending_tasks();
+        (self.slots.entry_count(), self.slots.weighted_size())
     }
 }

@@ -159,6 +159,12 @@ pub enum CheckError {
     /// An id was resolved by another graph, or is of another type than the permission.
     #[error("the id was not resolved by this graph for this type")]
     ForeignId,
+    /// The consistency token is of another tenant.
+    #[error("the consistency token is of another tenant")]
+    ForeignToken,
+    /// The state of the token can no longer be had: the log has been pruned since, or the home was moved or restored.
+    #[error("the log no longer reaches back to the token's state: ask for `at_least` instead")]
+    TooOld,
     /// A grant that is to hold at commit needs to see what others have just committed.
     #[error("`require_at_commit` works at the isolation level READ COMMITTED only: begin the transaction so")]
     Isolation,

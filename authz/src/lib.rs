@@ -33,16 +33,22 @@
 mod authz;
 mod cache;
 mod condition;
+mod consistency;
 mod context;
 mod decision;
 mod error;
 mod filter;
+mod follow;
 mod grant;
 mod graph;
 mod lock;
+mod memory;
+mod metrics;
 mod name;
 mod object;
+mod outside;
 mod parse;
+mod past;
 mod read;
 mod relationship;
 mod schema;
@@ -53,6 +59,7 @@ mod write;
 
 pub use authz::Authz;
 pub use condition::ConditionError;
+pub use consistency::Consistency;
 pub use context::{Clock, Context, SystemClock};
 pub use decision::Decision;
 pub use error::{
@@ -60,12 +67,15 @@ pub use error::{
     TooComplex, UnknownPermission, UnknownType, WriteError,
 };
 pub use filter::Filter;
+pub use follow::Following;
 pub use grant::Grant;
 pub use graph::{
     Attempt, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page, PermissionId, SubjectId,
     Tree,
 };
+pub use metrics::Metrics;
 pub use object::Object;
+pub use outside::View;
 pub use read::ReadPage;
 pub use relationship::{Change, Relationship};
 pub use schema::{ConversionError, Diagnostic, Schema, SchemaError, Source, format_native};

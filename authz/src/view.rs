@@ -1,6 +1,7 @@
-//! What one transaction sees: the published graph, brought up to date, and its own writes over it.
+//! What one transaction sees: a state of the tenant's relationships, and its own writes over it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use formwork_tenancy::{Snapshot, TenantTx};
 use futures::TryStreamExt;
@@ -9,8 +10,11 @@ use sqlx::postgres::PgRow;
 
 use crate::authz::{Authz, Inner};
 use crate::cache::{Published, Slot};
+use crate::consistency::Consistency;
 use crate::error::CheckError;
 use crate::graph::{Builder, Graph, Row};
+use crate::memory;
+use crate::past;
 use crate::relationship::Relationship;
 
 /// More changes than these are read faster as a whole graph.
@@ -18,60 +22,106 @@ const MAX_CHANGES: usize = 50_000;
 
 /// Kept in the transaction from its first question on.
 #[derive(Clone)]
-struct View {
+struct Seen {
     graph: Arc<Graph>,
     /// Whose schema the graph follows.
     owner: Arc<Inner>,
+    /// How fresh it is; `Full` when the database was asked.
+    consistency: Consistency,
 }
+
+/// What the transaction wrote before its first question: it goes over what memory knows.
+#[derive(Clone, Default)]
+struct Own(Vec<(Relationship, bool)>);
+
+/// The transaction has written what only the database knows.
+#[derive(Clone)]
+struct MustRead;
 
 /// The graph that this transaction sees.
 pub(crate) async fn of(authz: &Authz, tx: &mut TenantTx) -> Result<Arc<Graph>, CheckError> {
-    let inner = authz.inner();
-    if let Some(view) = tx.extensions().get::<View>().filter(|view| Arc::ptr_eq(&view.owner, inner)) {
-        return Ok(Arc::clone(&view.graph));
+    let (inner, asked) = (authz.inner(), authz.consistency());
+    if let Some(seen) = tx.extensions().get::<Seen>().filter(|seen| Arc::ptr_eq(&seen.owner, inner)) {
+        let is_past = matches!(asked, Consistency::Exact(_));
+        if seen.consistency == *asked || (seen.consistency == Consistency::Full && !is_past) {
+            return Ok(Arc::clone(&seen.graph));
+        }
     }
-    let graph = current(inner, tx).await?;
-    tx.extensions().insert(View { graph: Arc::clone(&graph), owner: Arc::clone(inner) });
+    let seen = see(authz, tx).await?;
+    let graph = Arc::clone(&seen.graph);
+    tx.extensions().insert(seen);
     Ok(graph)
+}
+
+async fn see(authz: &Authz, tx: &mut TenantTx) -> Result<Seen, CheckError> {
+    let (inner, asked) = (authz.inner(), authz.consistency());
+    let made = |graph, consistency| Seen { graph, owner: Arc::clone(inner), consistency };
+    if let Consistency::Exact(token) = asked {
+        return Ok(made(past::of(inner, tx, token).await?, asked.clone()));
+    }
+    let is_known = tx.extensions().get::<MustRead>().is_none() && tx.extensions().get::<Seen>().is_none();
+    let slot = inner.cache.slot(tx.tenant());
+    if is_known && let Some(known) = memory::known(inner, &slot, tx.tenant(), asked)? {
+        inner.counters.from_memory();
+        let own = tx.extensions().get::<Own>().cloned().unwrap_or_default();
+        let own = own.0.iter().map(|(relationship, present)| (Row::from(relationship), *present)).collect();
+        return Ok(made(apply(&known.graph, own), asked.clone()));
+    }
+    Ok(made(current(inner, tx).await?.graph, Consistency::Full))
 }
 
 /// Forgets what the transaction has seen; its next question asks the database.
 pub(crate) fn forget(tx: &mut TenantTx) {
-    tx.extensions().remove::<View>();
+    tx.extensions().remove::<Seen>();
+    tx.extensions().remove::<Own>();
+    tx.extensions().insert(MustRead);
 }
 
-/// Puts a write that the database has taken over what the transaction sees. Before its first question
-/// there is nothing to put it over: that question will read it.
+/// Puts a write that the database has taken over what the transaction sees.
 pub(crate) fn wrote<'a>(
     authz: &Authz,
     tx: &mut TenantTx,
     relationships: impl IntoIterator<Item = &'a Relationship>,
     present: bool,
 ) {
-    match tx.extensions().get_mut::<View>() {
-        Some(view) if Arc::ptr_eq(&view.owner, authz.inner()) => {
+    let is_read = *authz.consistency() == Consistency::Full || tx.extensions().get::<MustRead>().is_some();
+    match tx.extensions().get_mut::<Seen>() {
+        Some(Seen { consistency: Consistency::Exact(_), .. }) => forget(tx),
+        Some(seen) if Arc::ptr_eq(&seen.owner, authz.inner()) => {
             let rows = relationships.into_iter().map(|relationship| (Row::from(relationship), present));
-            view.graph = Arc::new(view.graph.apply_rows(rows));
+            seen.graph = Arc::new(seen.graph.apply_rows(rows));
         }
         // Another handle's view does not know of this write.
         Some(_) => forget(tx),
-        None => {}
+        // A first question that asks the database reads it there.
+        None if is_read => forget(tx),
+        None => {
+            let own = tx.extensions().get_or_insert_default::<Own>();
+            own.0.extend(relationships.into_iter().map(|relationship| (relationship.clone(), present)));
+        }
     }
 }
 
-async fn current(inner: &Arc<Inner>, tx: &mut TenantTx) -> Result<Arc<Graph>, CheckError> {
+/// What a transaction sees when it asks the database, and of which state it is.
+pub(crate) struct Current {
+    pub(crate) graph: Arc<Graph>,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// All that is committed, and the transaction's own writes.
+pub(crate) async fn current(inner: &Arc<Inner>, tx: &mut TenantTx) -> Result<Current, CheckError> {
     let slot = inner.cache.slot(tx.tenant());
     if let Some(published) = slot.published.load_full()
-        && let Some(graph) = catch_up(inner, &slot, tx, published).await?
+        && let Some(current) = catch_up(inner, &slot, tx, published).await?
     {
-        return Ok(graph);
+        return Ok(current);
     }
     let _loading = slot.loading.lock().await;
     // Somebody else may have loaded it while this one waited.
     if let Some(published) = slot.published.load_full()
-        && let Some(graph) = catch_up(inner, &slot, tx, published).await?
+        && let Some(current) = catch_up(inner, &slot, tx, published).await?
     {
-        return Ok(graph);
+        return Ok(current);
     }
     load(inner, &slot, tx).await
 }
@@ -83,7 +133,7 @@ async fn catch_up(
     slot: &Arc<Slot>,
     tx: &mut TenantTx,
     published: Arc<Published>,
-) -> Result<Option<Arc<Graph>>, CheckError> {
+) -> Result<Option<Current>, CheckError> {
     // A change whose transaction was not visible in the old snapshot and is visible to this statement
     // is new, whatever its id: a transaction may take a low id and commit late.
     //
@@ -93,7 +143,8 @@ async fn catch_up(
         select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
                null as op,
                coalesce(platform.stream_floor('platform.permission_changes') > $4::text::xid8, false) as own,
-               null as namespace, null as object_id, null as relation,
+               null as namespace, null as object_id,
+               case when pg_is_in_recovery() then 'standby' else 'primary' end as relation,
                null as subject_ns, null as subject_id, null as subject_rel,
                null as condition, null as context, null as expires_at
         union all
@@ -107,6 +158,7 @@ async fn catch_up(
                  select * from platform.permission_changes where tenant_id = $1 and xid >= $3::text::xid8) due
           order by id
           limit $5)";
+    let asked = Asked::now(inner, slot);
     let old = &published.snapshot;
     let running: Vec<String> = old.running().iter().map(u64::to_string).collect();
     let xmin = old.running().first().copied().unwrap_or(old.xmax());
@@ -127,41 +179,61 @@ async fn catch_up(
         match row.try_get::<Option<&str>, _>("op")? {
             // What has been pruned may be a revocation.
             None if row.try_get("own")? => return Ok(None),
-            None => head = Some(snapshot(row)?),
+            None => head = Some((snapshot(row)?, row.try_get::<&str, _>("relation")? == "primary")),
             Some(op) => {
                 let changes = if row.try_get("own")? { &mut own } else { &mut others };
                 changes.push((tuple(row)?, op == "touch"));
             }
         }
     }
-    let head = head.ok_or(sqlx::Error::RowNotFound)?;
+    let (head, is_primary) = head.ok_or(sqlx::Error::RowNotFound)?;
+    inner.counters.caught_up();
     let graph = apply(&published.graph, others);
-    if head != published.snapshot {
-        let newer = Published { snapshot: head, graph: Arc::clone(&graph) };
-        inner.cache.publish(tx.tenant(), slot, Some(&published), Arc::new(newer));
+    // A standby's snapshot leaves out what is running: it says nothing of what others may skip.
+    if is_primary {
+        let newer = asked.published(head.clone(), Arc::clone(&graph));
+        inner.cache.publish(tx.tenant_id(), slot, Some(&published), newer);
     }
     // What this transaction has written is for this transaction. Nobody else can have changed the same
     // tuples after it, so its changes come last.
-    Ok(Some(apply(&graph, own)))
+    Ok(Some(Current { graph: apply(&graph, own), snapshot: head }))
 }
 
-fn apply(graph: &Arc<Graph>, changes: Vec<(Row<'_>, bool)>) -> Arc<Graph> {
+/// When and after which look of the follower the database was asked.
+struct Asked {
+    at: Instant,
+    look: u64,
+}
+
+impl Asked {
+    fn now(inner: &Inner, slot: &Slot) -> Self {
+        Self { at: Instant::now(), look: memory::last_look(inner, slot) }
+    }
+
+    fn published(&self, snapshot: Snapshot, graph: Arc<Graph>) -> Arc<Published> {
+        Arc::new(Published { snapshot, graph, asked_at: self.at, look: self.look })
+    }
+}
+
+pub(crate) fn apply(graph: &Arc<Graph>, changes: Vec<(Row<'_>, bool)>) -> Arc<Graph> {
     if changes.is_empty() { Arc::clone(graph) } else { Arc::new(graph.apply_rows(changes)) }
 }
 
 /// Reads every tuple and the snapshot that they are of in one statement.
-async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result<Arc<Graph>, CheckError> {
+async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result<Current, CheckError> {
     const TUPLES: &str = "
         select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
                exists (select from platform.permission_changes
                         where tenant_id = $1 and xid = pg_current_xact_id_if_assigned()) as own,
-               null as namespace, null as object_id, null as relation,
+               null as namespace, null as object_id,
+               case when pg_is_in_recovery() then 'standby' else 'primary' end as relation,
                null as subject_ns, null as subject_id, null as subject_rel,
                null as condition, null as context, null as expires_at
         union all
         select null, null, null, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
                condition, context::text, (extract(epoch from expires_at) * 1000000)::bigint
           from permission_tuples";
+    let asked = Asked::now(inner, slot);
     let before = slot.published.load_full();
     let tenant = tx.tenant().clone();
     let mut builder = Builder::new(&inner.schema);
@@ -169,33 +241,37 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
     let mut rows = sqlx::query(TUPLES).bind(tenant.id().as_uuid()).fetch(&mut **tx);
     while let Some(row) = rows.try_next().await? {
         match row.try_get::<Option<bool>, _>("own")? {
-            Some(own) => head = Some((snapshot(&row)?, own)),
+            Some(own) => {
+                let is_primary = row.try_get::<&str, _>("relation")? == "primary";
+                head = Some((snapshot(&row)?, own || !is_primary));
+            }
             None => builder.add(&inner.schema, tuple(&row)?),
         }
     }
     drop(rows);
-    let (snapshot, has_own_writes) = head.ok_or(sqlx::Error::RowNotFound)?;
+    let (snapshot, is_for_one) = head.ok_or(sqlx::Error::RowNotFound)?;
     let graph = Graph::built(Arc::clone(&inner.schema), builder).with_clock(Arc::clone(&inner.clock));
     let graph = Arc::new(graph);
     if graph.ignored() > 0 {
         tracing::warn!(tenant = %tenant.id(), ignored = graph.ignored(), "tuples without a place in the schema");
     }
-    // What is not committed is for this transaction alone.
-    if !has_own_writes {
-        let published = Published { snapshot, graph: Arc::clone(&graph) };
-        inner.cache.publish(&tenant, slot, before.as_ref(), Arc::new(published));
+    inner.counters.loaded();
+    // What is not committed is for this transaction alone, and so is what a standby says.
+    if !is_for_one {
+        let published = asked.published(snapshot.clone(), Arc::clone(&graph));
+        inner.cache.publish(tenant.id(), slot, before.as_ref(), published);
     }
-    Ok(graph)
+    Ok(Current { graph, snapshot })
 }
 
-fn snapshot(row: &PgRow) -> Result<Snapshot, sqlx::Error> {
+pub(crate) fn snapshot(row: &PgRow) -> Result<Snapshot, sqlx::Error> {
     let text: &str = row.try_get("snapshot")?;
     let own: Option<&str> = row.try_get("own_xid")?;
     let own = own.map(str::parse).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     Snapshot::corrected(text, own).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
-fn tuple(row: &PgRow) -> Result<Row<'_>, sqlx::Error> {
+pub(crate) fn tuple(row: &PgRow) -> Result<Row<'_>, sqlx::Error> {
     Ok(Row {
         object_type: row.try_get("namespace")?,
         object_id: row.try_get("object_id")?,

@@ -90,7 +90,7 @@ pub use member::MemberLogin;
 pub use options::{IsolationLevel, PlanLimits, TxOptions};
 pub use outbox::{OutboxEvent, PublishedEvent};
 pub use place::{HomePlace, InvalidPlace};
-pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder};
+pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder, Stretch, Tail};
 pub use resolve::TokenTenant;
 pub use run::{Retryable, RunError};
 pub use scoped::{CacheKey, ChannelName, ObjectPath};

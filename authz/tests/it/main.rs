@@ -9,6 +9,7 @@
 )]
 
 mod agreement;
+mod consistency;
 mod corpus;
 mod dialects;
 mod engine;

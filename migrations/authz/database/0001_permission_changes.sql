@@ -18,6 +18,9 @@ create table platform.permission_changes (
   condition varchar(100),
   context jsonb,
   expires_at timestamptz,
+  -- The terms that a touch has replaced; null where the tuple was not there. With the terms of what was deleted, a
+  -- state of before can be had back.
+  replaced jsonb,
   -- What the request said of itself, for whoever watches.
   metadata jsonb default nullif(current_setting('app.permission_metadata', true), '')::jsonb,
   at timestamptz not null default now()
@@ -70,8 +73,10 @@ begin
     return null;
   end if;
   insert into platform.permission_changes
-    (tenant_id, op, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
-  select tenant_id, 'delete', namespace, object_id, relation, subject_ns, subject_id, subject_rel
+    (tenant_id, op, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+     condition, context, expires_at)
+  select tenant_id, 'delete', namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+         condition, context, expires_at
     from old_rows;
   return null;
 end;
@@ -85,22 +90,31 @@ as $$
 begin
   perform platform.share_permission_storing(t.tenant_id) from (select distinct tenant_id from new_rows) t;
   insert into platform.permission_changes
-    (op, tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel)
-  select 'delete', gone.* from (
-    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel from old_rows
-    except
-    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel from new_rows
-  ) gone;
-  insert into platform.permission_changes
     (op, tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
      condition, context, expires_at)
-  select 'touch', come.* from (
-    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
-           condition, context, expires_at from new_rows
-    except
-    select tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
-           condition, context, expires_at from old_rows
-  ) come;
+  select 'delete', o.tenant_id, o.namespace, o.object_id, o.relation, o.subject_ns, o.subject_id, o.subject_rel,
+         o.condition, o.context, o.expires_at
+    from old_rows o
+   where not exists (
+     select from new_rows n
+      where (n.tenant_id, n.namespace, n.object_id, n.relation, n.subject_ns, n.subject_id)
+            = (o.tenant_id, o.namespace, o.object_id, o.relation, o.subject_ns, o.subject_id)
+        and n.subject_rel is not distinct from o.subject_rel);
+  insert into platform.permission_changes
+    (op, tenant_id, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
+     condition, context, expires_at, replaced)
+  select 'touch', n.tenant_id, n.namespace, n.object_id, n.relation, n.subject_ns, n.subject_id, n.subject_rel,
+         n.condition, n.context, n.expires_at,
+         case when o.tenant_id is not null then
+           jsonb_build_object('condition', o.condition, 'context', o.context,
+                              'expires_at', (extract(epoch from o.expires_at) * 1000000)::bigint) end
+    from new_rows n
+    left join old_rows o
+      on (n.tenant_id, n.namespace, n.object_id, n.relation, n.subject_ns, n.subject_id)
+         = (o.tenant_id, o.namespace, o.object_id, o.relation, o.subject_ns, o.subject_id)
+     and n.subject_rel is not distinct from o.subject_rel
+   where o.tenant_id is null
+      or (n.condition, n.context, n.expires_at) is distinct from (o.condition, o.context, o.expires_at);
   return null;
 end;
 $$;

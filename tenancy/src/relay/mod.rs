@@ -5,6 +5,7 @@
 
 mod follower;
 mod login;
+mod tail;
 mod wake;
 
 use std::{str::FromStr, time::Duration};
@@ -15,6 +16,7 @@ use sqlx::{
 };
 
 pub use follower::{Batch, FollowError, Follower};
+pub use tail::{Stretch, Tail};
 pub(crate) use wake::Wake;
 
 use crate::{ConnectError, Position, PublishedEvent, StorageError, StreamTable};

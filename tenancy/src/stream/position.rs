@@ -58,12 +58,12 @@ impl Position {
     }
 
     /// All rows that are visible in it have been read.
-    pub(super) fn seen(&self) -> &Snapshot {
+    pub(crate) fn seen(&self) -> &Snapshot {
         &self.seen
     }
 
     /// The snapshot that is being read up to, where one is.
-    pub(super) fn until(&self) -> Option<&Snapshot> {
+    pub(crate) fn until(&self) -> Option<&Snapshot> {
         self.open.as_ref().map(|open| &open.until)
     }
 
