@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::object::Object;
+use crate::relationship::Relationship;
 use crate::subject::Subject;
 
 /// Which stored relationships are meant: those that agree with every part that is given.
@@ -94,6 +95,18 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// Does the relationship agree with every part?
+    pub fn lets_through(&self, relationship: &Relationship) -> bool {
+        let (object, subject) = (relationship.object(), relationship.subject());
+        let agrees = |part: &Option<String>, value: &str| part.as_deref().is_none_or(|part| part == value);
+        agrees(&self.object_type, object.object_type())
+            && agrees(&self.object_id, object.id())
+            && agrees(&self.relation, relationship.relation())
+            && agrees(&self.subject_type, subject.subject_type())
+            && agrees(&self.subject_id, subject.id())
+            && self.subject_relation.as_ref().is_none_or(|part| part.as_deref() == subject.relation())
+    }
+
     /// The condition on the columns of `permission_tuples`, whose first value is `$first`, and its values.
     pub(crate) fn condition(&self, first: usize) -> (String, Vec<&str>) {
         let parts = [
@@ -143,7 +156,8 @@ mod tests {
             "true and relation = $3 and subject_ns = $4 and subject_id = $5 and subject_rel = $6"
         );
         assert_eq!(values, ["viewer", "team", "eng", "member"]);
-        let (text, values) = Filter::of_subject(&Subject::new("user", "anna")).condition(1);
+        let of_anna = Filter::of_subject(&Subject::new("user", "anna"));
+        let (text, values) = of_anna.condition(1);
         assert_eq!(text, "true and subject_ns = $1 and subject_id = $2 and subject_rel is null");
         assert_eq!(values, ["user", "anna"]);
         assert!(Filter::everything().is_everything() && !filter.is_everything());

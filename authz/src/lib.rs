@@ -55,6 +55,7 @@ mod schema;
 mod strict;
 mod subject;
 mod view;
+mod watch;
 mod write;
 
 pub use authz::Authz;
@@ -80,6 +81,7 @@ pub use read::ReadPage;
 pub use relationship::{Change, Relationship};
 pub use schema::{ConversionError, Diagnostic, Schema, SchemaError, Source, format_native};
 pub use subject::{AsSubject, Subject};
+pub use watch::{Changes, Watch, WatchError, Watched};
 pub use write::{Import, Write, Written};
 
 /// A relationship whose shape is verified by the compiler.

@@ -1,6 +1,7 @@
 //! Reading stored relationships: all of them, or page by page. Nothing is computed here.
 
 use formwork_tenancy::{StorageError, TenantTx};
+use serde_json::Value;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row as _};
@@ -111,7 +112,12 @@ fn key(cursor: &Cursor) -> Result<[String; 6], ReadError> {
     serde_json::from_str(cursor.as_str()).map_err(|_| ReadError::Cursor)
 }
 
-pub(crate) fn relationship(row: &PgRow) -> Result<Relationship, sqlx::Error> {
+fn relationship(row: &PgRow) -> Result<Relationship, sqlx::Error> {
+    let context: Option<&str> = row.try_get("context")?;
+    with_context(row, context.and_then(|json| serde_json::from_str(json).ok()))
+}
+
+pub(crate) fn with_context(row: &PgRow, context: Option<Value>) -> Result<Relationship, sqlx::Error> {
     let text = |column: &str| row.try_get::<String, _>(column);
     let subject = match row.try_get::<Option<String>, _>("subject_rel")? {
         Some(relation) => Subject::userset(text("subject_ns")?, text("subject_id")?, relation),
@@ -120,9 +126,6 @@ pub(crate) fn relationship(row: &PgRow) -> Result<Relationship, sqlx::Error> {
     let plain =
         Relationship::new(Object::new(text("namespace")?, text("object_id")?), text("relation")?, subject);
     // What Postgres gives back is JSON in another order and spacing.
-    let context = match row.try_get::<Option<&str>, _>("context")? {
-        Some(json) => serde_json::from_str(json).ok().map(|map: serde_json::Value| map.to_string()),
-        None => None,
-    };
+    let context = context.map(|map| map.to_string());
     Ok(plain.with_terms(row.try_get("condition")?, context, row.try_get("expires_at")?))
 }

@@ -134,6 +134,12 @@ impl Relationship {
         self
     }
 
+    /// Without condition and expiry.
+    pub(crate) fn without_terms(mut self) -> Self {
+        self.terms = None;
+        self
+    }
+
     /// The object, `document:7`.
     pub fn object(&self) -> &Object {
         &self.object

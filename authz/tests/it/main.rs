@@ -22,4 +22,5 @@ mod round_trip;
 mod schema_errors;
 mod store;
 mod terms;
+mod watch;
 mod write;

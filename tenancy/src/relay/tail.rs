@@ -88,8 +88,9 @@ impl Tail {
         let mut rows = Vec::new();
         loop {
             let page = cursor.page::<R, _>(&mut conn, PAGE).await?;
+            let is_end = page.ends_stretch();
             rows.extend(page.into_rows());
-            if cursor.position().until().is_none() {
+            if is_end {
                 break;
             }
         }

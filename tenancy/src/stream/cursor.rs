@@ -96,6 +96,12 @@ impl<R> Page<R> {
         &self.position
     }
 
+    /// Is this the end of a stretch: has everything been read that was committed when its first page was? Between two
+    /// ends stand all changes of one row that overlapping transactions have made, in whatever order.
+    pub fn ends_stretch(&self) -> bool {
+        self.position.until().is_none()
+    }
+
     /// Has everything been read that was committed when this page was read? Not so at the end of a stretch that took
     /// several pages: meanwhile more may have come.
     pub fn is_caught_up(&self) -> bool {

@@ -63,7 +63,7 @@ impl Position {
     }
 
     /// The snapshot that is being read up to, where one is.
-    pub(crate) fn until(&self) -> Option<&Snapshot> {
+    pub(super) fn until(&self) -> Option<&Snapshot> {
         self.open.as_ref().map(|open| &open.until)
     }
 
