@@ -193,7 +193,7 @@ mod tests {
             ("ＡＣＭＥ.example.com", "acme.example.com"),
             ("faß.example", "xn--fa-hia.example"),
             // Cyrillic: another name than the one that it looks like.
-            ("аcme.example", "xn--cme-7cd.example"),
+            ("аcme.example", "xn--cme-5cd.example"),
         ] {
             assert_eq!(normal(given).as_deref(), Some(expected), "{given}");
         }
@@ -236,7 +236,6 @@ mod tests {
             "*.example.com",
             "xn--.example",
             "xn--a.example",
-            "xn--bcher-kvaa.example",
             "a\0b",
             "a\u{200d}b.example",
             "\u{202e}.example",

@@ -244,7 +244,7 @@ fn prefix_of(given: String) -> Result<String, InvalidResolver> {
     let prefix = given.strip_suffix('/').unwrap_or(&given);
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'~');
     let begins = prefix.is_empty() || prefix.starts_with('/');
-    if begins && prefix.bytes().all(is_plain) && !prefix.contains("//") {
+    if begins && prefix.bytes().all(is_plain) && !prefix.contains("//") && !prefix.ends_with('/') {
         Ok(prefix.to_owned())
     } else {
         Err(InvalidResolver::PathPrefix(given))
