@@ -58,7 +58,7 @@ impl DomainClaim {
 #[non_exhaustive]
 pub enum DomainError {
     /// The text is no host.
-    #[error("`{given}` is no domain: {source}")]
+    #[error("`{given}` is no domain")]
     Invalid {
         /// As given.
         given: String,
