@@ -109,8 +109,9 @@ impl Domain {
                 say!("then: formwork tenant domain verify {} {} --txt VALUE", named.tenant, claim.host());
             }
             Self::Verify(Verify { named, txt }) => {
-                // As `dig` prints them.
-                let found: Vec<_> = txt.iter().map(|value| value.trim().trim_matches('"')).collect();
+                // As `dig` prints them: a line each, in quotes.
+                let lines = txt.iter().flat_map(|value| value.lines());
+                let found: Vec<_> = lines.map(|value| value.trim().trim_matches('"')).collect();
                 let claim = control.verify_domain(tenant, &named.domain, &found, &operator).await?;
                 if named.json {
                     return say_json(&as_json(&claim));

@@ -128,15 +128,14 @@ impl ControlPlane {
     /// domains; [`DomainError::Storage`] when the tenant does not exist.
     pub async fn add_domain(&self, tenant: TenantId, domain: &str) -> Result<DomainClaim, DomainError> {
         let host = self.open_to_tenants(domain)?;
-        Ok(sqlx::query_as(
-            "insert into platform.tenant_domains (tenant_id, host) values ($1, $2)
-             on conflict (tenant_id, host) do update set host = excluded.host
-             returning host, challenge, claimed_at, verified_at",
+        sqlx::query(
+            "insert into platform.tenant_domains (tenant_id, host) values ($1, $2) on conflict do nothing",
         )
         .bind(tenant.as_uuid())
         .bind(host.as_str())
-        .fetch_one(&self.pool)
-        .await?)
+        .execute(&self.pool)
+        .await?;
+        self.claim_of(tenant, &host).await
     }
 
     /// Takes the domain into service for the tenant that has claimed it, when its record is among `found`: the values of

@@ -50,7 +50,7 @@ async fn a_key_names_its_tenant_and_itself() {
     assert!(matches!(elsewhere, ResolveError::Mismatch { .. }), "{elsewhere}");
 
     assert_eq!((key.name(), key.created_by(), key.expires_at()), ("export", "system:test", None));
-    assert_eq!(db.control().api_keys(a.id()).await.unwrap(), [key.clone()]);
+    assert_eq!(db.control().api_keys(a.id()).await.unwrap(), std::slice::from_ref(&key));
     assert!(db.control().api_keys(b.id()).await.unwrap().is_empty());
     let (start, end) = key.hint().split_once("..").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     assert!(secret.reveal().starts_with(&start) && secret.reveal().ends_with(&end), "{}", key.hint());

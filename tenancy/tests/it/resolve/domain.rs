@@ -59,7 +59,7 @@ async fn a_domain_answers_from_its_proof_until_its_removal() {
     let found = ["v=spf1 -all".to_owned(), format!(" {} ", made.record_value())];
     let proven = control.verify_domain(a.id(), "BÜRO.build.example", &found, &us()).await.unwrap();
     assert!(proven.verified_at().is_some());
-    assert_eq!(control.domains(a.id()).await.unwrap(), [proven.clone()]);
+    assert_eq!(control.domains(a.id()).await.unwrap(), std::slice::from_ref(&proven));
     assert_eq!(verify(&control, &a, &made).await.unwrap(), proven, "proven once is proven");
     let (tenants, resolver) = elsewhere(&db).await;
     let resolved = ask(&resolver, &host).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_claim_blocks_nobody_and_a_proof_everybody() {
         matches!(late, DomainError::Taken { .. }) && !late.to_string().contains(&b.id().to_string()),
         "{late}"
     );
-    assert!(matches!(claim(&control, &a, HOST).await.verified_at(), None));
+    assert!(claim(&control, &a, HOST).await.verified_at().is_none());
     assert!(!control.remove_domain(db.tenant("c", Isolation::Shared).await.id(), HOST, &us()).await.unwrap());
     let (tenants, resolver) = elsewhere(&db).await;
     assert_eq!(ask(&resolver, &Head::host(HOST)).await.unwrap().tenant().id(), b.id());
