@@ -123,12 +123,7 @@ struct Problem(StatusCode);
 
 impl From<ResolveError> for Problem {
     fn from(error: ResolveError) -> Self {
-        Self(match error {
-            ResolveError::UnknownHost { .. } | ResolveError::Unnamed => StatusCode::NOT_FOUND,
-            ResolveError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            // Suspended, or a token of another tenant.
-            _ => StatusCode::FORBIDDEN,
-        })
+        Self(error.status())
     }
 }
 

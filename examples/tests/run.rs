@@ -31,3 +31,23 @@ fn encrypted_fields() {
     assert!(text.contains("under a new key: X1234567, version 2"), "{text}");
     assert!(text.contains("shredded: the keys of tenant"), "{text}");
 }
+
+#[test]
+fn tower_service() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tower_service")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for line in [
+        "acme.example.com/boards -> 200 Acme (subdomain): /boards, 1 note",
+        "build.acme.example/boards -> 200 Acme (domain): /boards, 1 note",
+        "api.example.com/t/bolt/boards?page=2 -> 200 Bolt (path): /boards?page=2, 0 notes",
+        "api.example.com/boards with a key -> 200 Acme (api key): /boards, 1 note",
+        "api.example.com/boards from our gateway -> 200 Bolt (header): /boards, 0 notes",
+        "acme.example.com/boards with a header of a stranger's -> 403 untrusted-header",
+        "bolt.example.com/boards with acme's key -> 403 tenant-mismatch",
+        "nobody.example.com/boards -> 404 unknown-tenant",
+        "api.example.com/boards with a revoked key -> 401 invalid-api-key",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}

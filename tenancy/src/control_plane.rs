@@ -5,6 +5,8 @@
 //! (PostgreSQL manual, "row_security").
 
 mod administrator;
+mod api_key;
+mod domain;
 mod provision;
 mod prune;
 
@@ -18,14 +20,17 @@ use sqlx::{
 use uuid::Uuid;
 
 pub use administrator::NewAdministratorGrant;
+pub use api_key::{ApiKey, NewApiKey};
+pub use domain::{DomainClaim, DomainError};
 pub use provision::NewTenant;
 pub(crate) use provision::beside_migrations;
 pub use prune::{Prune, PruneError, Pruned};
 
 use crate::{
-    ConnectError, Isolation, StorageError, TenantId, UnknownDatabase,
+    ConnectError, Host, Isolation, ReservedNames, StorageError, TenantId, UnknownDatabase,
     databases::{MAIN, is_database_name},
     fleet::{Fleet, FleetOptions},
+    tenant::is_slug,
 };
 
 /// Home of every tenant in `shared` isolation.
@@ -51,6 +56,8 @@ pub struct ControlPlane {
     pub(crate) main: Arc<str>,
     others: Vec<OwnedDatabase>,
     pub(crate) sets: Vec<Set>,
+    base_domains: Vec<Host>,
+    reserved_names: ReservedNames,
 }
 
 /// A database beside the main one.
@@ -69,10 +76,24 @@ pub(crate) const LOCAL_REGION: &str = "local";
 #[non_exhaustive]
 pub enum ControlError {
     /// A slug that cannot stand in a host name.
-    #[error("`{slug}` is no slug: use 1 to 63 lower-case letters, digits and inner hyphens")]
+    #[error("`{slug}` is no slug: use 1 to 63 lower-case letters, digits and inner hyphens{}", hidden(slug))]
     InvalidSlug {
         /// As given.
         slug: String,
+    },
+    /// A slug that is the platform's own, or would be taken for it.
+    #[error("`{slug}` reads as `{name}`, which is reserved: choose another name")]
+    Reserved {
+        /// As given.
+        slug: String,
+        /// The reserved name.
+        name: String,
+    },
+    /// An API key that says too little.
+    #[error("the API key cannot be made: {why}")]
+    InvalidApiKey {
+        /// What is missing.
+        why: &'static str,
     },
     /// The slug or address is taken.
     #[error("`{name}` is taken: choose another name")]
@@ -162,6 +183,11 @@ pub enum ControlError {
     Storage(#[from] StorageError),
 }
 
+/// Some that have the letters of a slug show, or read, as something else.
+fn hidden(slug: &str) -> &'static str {
+    if is_slug(slug) { ", none in third and fourth place, and no UUID" } else { "" }
+}
+
 impl From<sqlx::Error> for ControlError {
     fn from(source: sqlx::Error) -> Self {
         Self::Storage(source.into())
@@ -205,7 +231,35 @@ impl ControlPlane {
     /// [`ConnectError`].
     pub async fn connect_with(options: PgConnectOptions, sets: &[Set]) -> Result<Self, ConnectError> {
         let pool = owners_pool(options).await?;
-        Ok(Self { pool, main: MAIN.into(), others: Vec::new(), sets: sets.to_vec() })
+        Ok(Self {
+            pool,
+            main: MAIN.into(),
+            others: Vec::new(),
+            sets: sets.to_vec(),
+            base_domains: Vec::new(),
+            reserved_names: ReservedNames::default(),
+        })
+    }
+
+    /// A domain below which tenants answer by their slugs, as given to
+    /// [`TenantsBuilder::base_domain`](crate::TenantsBuilder::base_domain): nobody can claim it, or what is below it.
+    ///
+    /// # Errors
+    ///
+    /// When it is no name.
+    pub fn base_domain(mut self, domain: &str) -> Result<Self, ConnectError> {
+        match domain.trim_matches('.').parse::<Host>() {
+            Ok(host) if host.is_name() => self.base_domains.push(host),
+            _ => return Err(ConnectError::BaseDomain { domain: domain.to_owned() }),
+        }
+        Ok(self)
+    }
+
+    /// Names that no tenant is given. Without this call [the default list](ReservedNames::default).
+    #[must_use]
+    pub fn reserved_names(mut self, names: ReservedNames) -> Self {
+        self.reserved_names = names;
+        self
     }
 
     /// Connects to another database in which tenants have their homes, as its owner. The registry keeps the name; the

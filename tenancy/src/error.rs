@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{AdministratorRefusal, Status, TenantId, UnsupportedHome, databases::UnknownDatabase};
+use crate::{
+    AdministratorRefusal, ApiKeyRefusal, InvalidHost, Source, Status, TenantId, UnsupportedHome,
+    databases::UnknownDatabase,
+};
 
 /// What `platform.hold_home` raises: the home is frozen, or has not been reached yet.
 const MOVING: &str = "TH001";
@@ -158,27 +161,67 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {
-    /// Neither the host nor a token names a tenant.
+    /// Nothing names a tenant. HTTP 404.
     #[error("the request names no tenant: call the tenant's own host name")]
     Unnamed,
+    /// The request names several hosts, or one that cannot be read. HTTP 400.
+    #[error("the request must name one host that can be read: {0}")]
+    BadHost(InvalidHost),
+    /// The path goes up or stays, plain or encoded, so that another program might read another tenant in it. HTTP 400.
+    #[error("the path must not have `.` or `..` in it")]
+    AmbiguousPath,
     /// No tenant answers to this host. HTTP 404.
     #[error("no tenant answers to host `{host}`")]
     UnknownHost {
         /// The host, in normal form.
         host: String,
     },
-    /// The token's tenant does not exist. HTTP 403.
+    /// No tenant has the name that the path or a header gives. HTTP 404.
+    #[error("no tenant has the name in the {by}")]
+    UnknownName {
+        /// What gave it.
+        by: Source,
+    },
+    /// The tenant of a token, or of an API key, does not exist. HTTP 403.
     #[error("the token is of a tenant that does not exist")]
     UnknownTenant,
-    /// Host and token name different tenants. HTTP 403 `tenant-mismatch`.
-    #[error("the token is of another tenant than host `{host}`")]
+    /// Two sources name different tenants. HTTP 403 `tenant-mismatch`.
+    #[error("{claimed_by} and {named_by} name different tenants{}", at(host.as_deref()))]
     Mismatch {
-        /// The host, in normal form.
-        host: String,
-        /// The tenant that the token names.
-        token: TenantId,
-        /// The tenant that the host names.
+        /// The host, in normal form, when it was read.
+        host: Option<String>,
+        /// The tenant that was named first.
         named: TenantId,
+        /// By what.
+        named_by: Source,
+        /// The other one.
+        claimed: TenantId,
+        /// By what.
+        claimed_by: Source,
+    },
+    /// A source that is required says nothing. HTTP 401 for a credential, 404 for a name.
+    #[error("the request must name its tenant by {by}")]
+    Missing {
+        /// The source, or the first of those of which one is required.
+        by: Source,
+    },
+    /// The token's subject is a member of no tenant, or not of this one. HTTP 403.
+    #[error("you are not a member of this tenant")]
+    NotAMember,
+    /// The token's subject is a member of several tenants. HTTP 403 `choose-tenant`.
+    #[error("you are a member of several tenants: choose one, by calling its own host name")]
+    SeveralMemberships,
+    /// An API key that does not hold. HTTP 401.
+    #[error("{why}")]
+    ApiKey {
+        /// Why not.
+        why: ApiKeyRefusal,
+    },
+    /// A header that only trusted callers may send. HTTP 403.
+    #[error("header `{header}` is for trusted callers")]
+    Untrusted {
+        /// Its name.
+        header: String,
     },
     /// The tenant exists and is not served. HTTP 403 suspended, 410 archived or deleted, 503 provisioning.
     #[error("the tenant is {status}")]
@@ -192,6 +235,10 @@ pub enum ResolveError {
     /// The registry could not be asked.
     #[error("the tenant registry could not be asked")]
     Storage(#[from] StorageError),
+}
+
+fn at(host: Option<&str>) -> String {
+    host.map(|host| format!(" at host `{host}`")).unwrap_or_default()
 }
 
 impl From<sqlx::Error> for ResolveError {
@@ -264,6 +311,12 @@ pub enum ConnectError {
     PoolerRefuses {
         /// The parameter.
         parameter: String,
+    },
+    /// A base domain that is none.
+    #[error("`{domain}` is no base domain: use a name such as `example.com`")]
+    BaseDomain {
+        /// As given.
+        domain: String,
     },
     /// The schema `platform` is not there.
     #[error("the database has no schema `platform`: run the migrations first")]

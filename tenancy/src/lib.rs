@@ -28,7 +28,7 @@
 //!
 //! `keys`: fields sealed under keys of the tenant's own. `aws-kms`: those keys in AWS KMS. `local-postgres`: a
 //! private cluster started from binaries on the machine. `redis`: rate limits that nodes share. `testing`: the test
-//! kit.
+//! kit. `tower`: a layer that resolves each request's tenant.
 
 mod administrator;
 mod conn;
@@ -77,7 +77,8 @@ pub mod testing;
 pub use administrator::{AdministratorRefusal, Authority};
 pub use conn::TenantConn;
 pub use control_plane::{
-    ControlError, ControlPlane, EnsuredUser, NewAdministratorGrant, NewTenant, Prune, PruneError, Pruned,
+    ApiKey, ControlError, ControlPlane, DomainClaim, DomainError, EnsuredUser, NewAdministratorGrant,
+    NewApiKey, NewTenant, Prune, PruneError, Pruned,
 };
 pub use cursor::{Cursor, InvalidCursor};
 pub use databases::UnknownDatabase;
@@ -91,7 +92,12 @@ pub use options::{IsolationLevel, PlanLimits, TxOptions};
 pub use outbox::{OutboxEvent, PublishedEvent};
 pub use place::{HomePlace, InvalidPlace};
 pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder, Stretch, Tail};
-pub use resolve::TokenTenant;
+pub use resolve::{
+    ApiKeyRefusal, ApiKeySecret, Host, InvalidHost, InvalidResolver, ReservedNames, Resolution, Resolver,
+    ResolverBuilder, Source, TokenSubject, TokenTenant, TrustedCaller, TrustedProxy,
+};
+#[cfg(feature = "tower")]
+pub use resolve::{ResolveLayer, ResolveService};
 pub use run::{Retryable, RunError};
 pub use scoped::{CacheKey, ChannelName, ObjectPath};
 pub use session::{Actor, Session};

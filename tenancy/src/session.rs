@@ -24,6 +24,8 @@ pub enum Actor {
     },
     /// The service itself: provisioning, a scheduled job.
     System(String),
+    /// A program, by the API key that it shows; see [`Resolution::actor`](crate::Resolution::actor).
+    ApiKey(Uuid),
 }
 
 impl Actor {
@@ -43,13 +45,14 @@ impl Actor {
             Self::User(_) => "user",
             Self::Administrator { .. } => "administrator",
             Self::System(_) => "system",
+            Self::ApiKey(_) => "api_key",
         }
     }
 
     /// Identity inside its kind.
     pub fn id(&self) -> String {
         match self {
-            Self::User(id) | Self::Administrator { user: id, .. } => id.to_string(),
+            Self::User(id) | Self::Administrator { user: id, .. } | Self::ApiKey(id) => id.to_string(),
             Self::System(name) => name.clone(),
         }
     }

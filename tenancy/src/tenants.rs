@@ -13,11 +13,13 @@ use sqlx::{
 };
 
 use crate::{
-    ConnectError, MigrationRange, PlanLimits, Refusal, Session, StorageError, Tenant, TenantTx, TxOptions,
+    ConnectError, Host, MigrationRange, PlanLimits, Refusal, ReservedNames, Session, StorageError, Tenant,
+    TenantTx, TxOptions,
     conn::TenantConn,
     databases::{Database, Databases, MAIN, is_database_name},
     pooler,
     registry::{FRESHNESS, Registry},
+    resolve::Lookups,
     supported::Supported,
     tx::settings,
 };
@@ -47,7 +49,9 @@ const STALE: Duration = Duration::from_secs(30);
 pub struct Tenants {
     databases: Databases,
     registry: Registry,
-    base_domains: Arc<[String]>,
+    base_domains: Arc<[Host]>,
+    reserved_names: Arc<ReservedNames>,
+    lookups: Lookups,
     max_connections: u32,
     prepared: bool,
     /// How long to ask whether there is a pooler, where none was declared.
@@ -67,6 +71,7 @@ struct Plans {
 #[derive(Debug, Clone)]
 pub struct TenantsBuilder {
     base_domains: Vec<String>,
+    reserved_names: ReservedNames,
     max_connections: u32,
     acquire_timeout: Duration,
     pooler: Option<Statements>,
@@ -88,6 +93,7 @@ impl Tenants {
     pub fn builder() -> TenantsBuilder {
         TenantsBuilder {
             base_domains: Vec::new(),
+            reserved_names: ReservedNames::default(),
             max_connections: 10,
             acquire_timeout: Duration::from_secs(3),
             pooler: None,
@@ -199,8 +205,16 @@ impl Tenants {
         &self.supported
     }
 
-    pub(crate) fn base_domains(&self) -> &[String] {
+    pub(crate) fn base_domains(&self) -> &[Host] {
         &self.base_domains
+    }
+
+    pub(crate) fn reserved_names(&self) -> &ReservedNames {
+        &self.reserved_names
+    }
+
+    pub(crate) fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// A transaction of no tenant: row security gives it no rows, the functions of `platform` answer.
@@ -284,7 +298,15 @@ impl TenantsBuilder {
     /// Hosts `<slug>.<domain>` name tenants. May be given more than once.
     #[must_use]
     pub fn base_domain(mut self, domain: impl AsRef<str>) -> Self {
-        self.base_domains.push(domain.as_ref().trim_matches('.').to_ascii_lowercase());
+        self.base_domains.push(domain.as_ref().trim_matches('.').to_owned());
+        self
+    }
+
+    /// Names that no tenant may have, whatever the registry says. Without this call
+    /// [the default list](ReservedNames::default).
+    #[must_use]
+    pub fn reserved_names(mut self, names: ReservedNames) -> Self {
+        self.reserved_names = names;
         self
     }
 
@@ -394,6 +416,11 @@ impl TenantsBuilder {
                 .test_before_acquire(false)
                 .connect_lazy_with(options.application_name("formwork"))
         };
+        let base_domain = |text: &String| match text.parse::<Host>() {
+            Ok(host) if host.is_name() => Ok(host),
+            _ => Err(ConnectError::BaseDomain { domain: text.clone() }),
+        };
+        let base_domains = self.base_domains.iter().map(base_domain).collect::<Result<_, _>>()?;
         let mut others = BTreeMap::new();
         for (name, options) in self.databases {
             if name == MAIN || !is_database_name(&name) || others.contains_key(&name) {
@@ -404,7 +431,9 @@ impl TenantsBuilder {
         let tenants = Tenants {
             databases: Databases::new(pool(options), others),
             registry: Registry::new(),
-            base_domains: self.base_domains.into(),
+            base_domains,
+            reserved_names: Arc::new(self.reserved_names),
+            lookups: Lookups::new(),
             max_connections: self.max_connections,
             prepared: self.pooler != Some(Statements::Unnamed),
             pooler_within: self.pooler.is_none().then_some(self.acquire_timeout),

@@ -7,6 +7,8 @@ mod import;
 mod migrate;
 mod serve;
 mod tenant;
+mod tenant_api_key;
+mod tenant_domain;
 mod tenant_move;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};

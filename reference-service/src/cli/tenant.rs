@@ -3,7 +3,7 @@
 use std::{io::BufRead, path::Path};
 
 use clap::{Args, Subcommand};
-use formwork_tenancy::{HomePlace, NewTenant, Tenants};
+use formwork_tenancy::{HomePlace, NewTenant, TenantId, Tenants};
 
 use super::{Failure, say};
 use crate::{
@@ -21,6 +21,12 @@ pub(super) enum Tenant {
     AddMember(AddMember),
     /// Move a tenant's rows to another home, while it is read.
     Move(super::tenant_move::Move),
+    /// Domains of a tenant's own: claim, prove, list, remove.
+    #[command(subcommand)]
+    Domain(super::tenant_domain::Domain),
+    /// API keys of a tenant: make, list, revoke.
+    #[command(subcommand)]
+    ApiKey(super::tenant_api_key::ApiKey),
 }
 
 #[derive(Debug, Args)]
@@ -78,9 +84,30 @@ impl Tenant {
             Self::Create(create) => create.run(&databases).await,
             Self::AddMember(add) => add.run(&databases).await,
             Self::Move(moving) => moving.run(&databases).await,
+            Self::Domain(domain) => domain.run(&databases).await,
+            Self::ApiKey(key) => key.run(&databases).await,
         };
         databases.stop().await;
         outcome
+    }
+}
+
+/// The tenant with this slug, whatever its status.
+pub(super) async fn tenant_of(databases: &Databases, slug: &str) -> Result<TenantId, Failure> {
+    let tenants = databases.tenants(Tenants::builder()).await?;
+    let found = tenants.by_slug(slug).await;
+    tenants.close().await;
+    Ok(found?.ok_or_else(|| format!("there is no tenant `{slug}`"))?.id())
+}
+
+/// Columns as wide as their widest cell, the first line being the heads.
+pub(super) fn print_table(lines: &[Vec<String>]) {
+    let width =
+        |at: usize| lines.iter().filter_map(|line| line.get(at)).map(|cell| cell.chars().count()).max();
+    for line in lines {
+        let padded = |(at, cell): (usize, &String)| format!("{cell:<width$}", width = width(at).unwrap_or(0));
+        let cells = line.iter().enumerate().map(padded);
+        say!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }
 

@@ -322,28 +322,14 @@ impl From<CommitError> for ApiError {
 
 impl From<ResolveError> for ApiError {
     fn from(error: ResolveError) -> Self {
-        let text = error.to_string();
+        let (status, code, detail) = (error.status(), error.code(), error.public_detail());
         match error {
-            ResolveError::Unnamed | ResolveError::UnknownHost { .. } => {
-                Self::new(StatusCode::NOT_FOUND, "unknown-tenant", text)
+            ResolveError::Mismatch { .. } | ResolveError::UnknownTenant => {
+                Self::new(status, code, "the token is of another tenant than this host: sign in here")
             }
-            ResolveError::Mismatch { .. } | ResolveError::UnknownTenant => Self::new(
-                StatusCode::FORBIDDEN,
-                "tenant-mismatch",
-                "the token is of another tenant than this host: sign in here",
-            ),
-            ResolveError::NotActive { status } => match status {
-                Status::Archived | Status::Deleting | Status::Deleted => {
-                    Self::new(StatusCode::GONE, "tenant-gone", text)
-                }
-                Status::Suspended => Self::new(StatusCode::FORBIDDEN, "tenant-suspended", text),
-                Status::Provisioning | Status::Active => {
-                    Self::new(StatusCode::SERVICE_UNAVAILABLE, "tenant-not-ready", text)
-                }
-            },
             ResolveError::Unsupported(unsupported) => Self::home_version(unsupported),
             ResolveError::Storage(error) => error.into(),
-            other => Self::internal(other),
+            _ => Self::new(status, code, detail),
         }
     }
 }

@@ -160,8 +160,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
 
 /// Kept on the platform's side, after the answer: it belongs to no tenant's own trail.
 fn report_mismatch(app: &App, error: &ResolveError, subject: Uuid) {
-    if let ResolveError::Mismatch { host, token, named } = error {
-        let detail = serde_json::json!({"host": host, "token_tenant": token, "subject": subject});
+    if let ResolveError::Mismatch { host, claimed, named, .. } = error {
+        let detail = serde_json::json!({"host": host, "token_tenant": claimed, "subject": subject});
         let (app, named) = (app.clone(), *named);
         tokio::spawn(async move {
             if let Err(error) =

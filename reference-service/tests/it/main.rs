@@ -9,6 +9,7 @@ mod cli_doctor;
 mod cli_errors;
 mod cli_move;
 mod cli_outage;
+mod cli_resolution;
 mod import_kill;
 mod import_read;
 mod import_write;

@@ -11,8 +11,9 @@ use crate::kit::{Service, Site};
 /// Platform tables of which the service's login sees its tenant's rows.
 const STREAMS: [&str; 3] = ["outbox", "permission_changes", "sweep_hints"];
 /// Platform tables on which it has no right at all.
-const CLOSED: [&str; 13] = [
+const CLOSED: [&str; 14] = [
     "administrator_grants",
+    "api_keys",
     "homes",
     "memberships",
     "migration_failures",
@@ -27,14 +28,17 @@ const CLOSED: [&str; 13] = [
     "users",
 ];
 /// Functions of the platform that it may call.
-const FUNCTIONS: [&str; 13] = [
+const FUNCTIONS: [&str; 16] = [
     "administrator_grant",
+    "api_key",
     "confirm_tenant",
     "hold_home",
     "home_versions",
+    "is_member",
     "is_removing_home",
     "member_by_email",
     "record_security_event",
+    "sole_membership",
     "stream_floor",
     "tenant_by_domain",
     "tenant_by_id",

@@ -16,7 +16,7 @@ use crate::{
     databases::MAIN,
     fleet::{HOMES, Scope, message::Message, steps_of},
     own_role,
-    tenant::is_slug,
+    resolve::is_plain_slug,
 };
 
 /// A tenant to be made.
@@ -76,12 +76,15 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// [`ControlError::Taken`] when the slug is in use; [`ControlError::UnknownDatabase`]. Nothing is left behind by a
+    /// [`ControlError::Taken`] when the slug is in use, [`ControlError::Reserved`] when it is not to be had; [`ControlError::UnknownDatabase`]. Nothing is left behind by a
     /// failure.
     #[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
     pub async fn provision(&self, tenant: &NewTenant) -> Result<TenantId, ControlError> {
-        if !is_slug(&tenant.slug) {
+        if !is_plain_slug(&tenant.slug) {
             return Err(ControlError::InvalidSlug { slug: tenant.slug.clone() });
+        }
+        if let Some(name) = self.reserved_names.resembled_by(&tenant.slug) {
+            return Err(ControlError::Reserved { slug: tenant.slug.clone(), name: name.to_owned() });
         }
         let unsupported = ControlError::Unsupported { isolation: tenant.isolation };
         let place = tenant.place.as_ref().ok_or(unsupported)?;

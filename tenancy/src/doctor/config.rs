@@ -4,7 +4,7 @@ use formwork_migrations::TenantTable;
 
 /// Definer functions of our own migrations: each takes an exact key, so that no session of the service can list
 /// tenants.
-const DEFINERS: [&str; 12] = [
+const DEFINERS: [&str; 15] = [
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
@@ -12,6 +12,9 @@ const DEFINERS: [&str; 12] = [
     "platform.administrator_grant(uuid, uuid)",
     "platform.use_administrator_grant(uuid, uuid, uuid, jsonb)",
     "platform.member_by_email(uuid, text)",
+    "platform.api_key(text, bytea)",
+    "platform.sole_membership(uuid)",
+    "platform.is_member(uuid, uuid)",
     "platform.record_security_event(text, uuid, jsonb)",
     "platform.stream_floor(text)",
     // Pages through identities, which is why the relay alone may call it.

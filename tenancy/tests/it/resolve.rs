@@ -9,6 +9,14 @@ use sqlx::Connection;
 
 use crate::isolation::database;
 
+mod answers;
+mod api_key;
+mod chain;
+mod domain;
+pub(crate) mod kit;
+mod layer;
+mod names;
+
 fn request(host: &str, token: Option<TenantId>) -> Parts {
     let (mut parts, ()) = Request::get("/").header("host", host).body(()).unwrap().into_parts();
     if let Some(id) = token {
@@ -17,7 +25,7 @@ fn request(host: &str, token: Option<TenantId>) -> Parts {
     parts
 }
 
-async fn as_owner(db: &TestDatabase, sql: &'static str) {
+pub(crate) async fn as_owner(db: &TestDatabase, sql: &'static str) {
     let mut owner = sqlx::PgConnection::connect_with(&db.options(LocalRole::Owner).await).await.unwrap();
     sqlx::raw_sql(sql).execute(&mut owner).await.unwrap();
 }
