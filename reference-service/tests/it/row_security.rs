@@ -11,7 +11,7 @@ use crate::kit::{Service, Site};
 /// Platform tables of which the service's login sees its tenant's rows.
 const STREAMS: [&str; 3] = ["outbox", "permission_changes", "sweep_hints"];
 /// Platform tables on which it has no right at all.
-const CLOSED: [&str; 13] = [
+const CLOSED: [&str; 14] = [
     "administrator_grants",
     "homes",
     "memberships",
@@ -22,6 +22,7 @@ const CLOSED: [&str; 13] = [
     "stream_positions",
     "sweep_rounds",
     "tenant_domains",
+    "tenant_imports",
     "tenant_moves",
     "tenants",
     "users",
