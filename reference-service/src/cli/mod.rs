@@ -7,6 +7,7 @@ mod import;
 mod migrate;
 mod serve;
 mod tenant;
+mod tenant_archive;
 mod tenant_move;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};

@@ -232,11 +232,10 @@ fn said(version: Option<i32>) -> String {
 }
 
 fn remedy(archive: Option<i32>, here: Option<i32>) -> &'static str {
-    match archive <= here {
-        true => {
-            "export again from a home at this version, or import with the program of the archive's version and migrate"
-        }
-        false => "run the migrations, then import",
+    match (archive, here) {
+        (_, None) => "import with a program that has this set",
+        (Some(archive), Some(here)) if archive > here => "run the migrations, then import",
+        _ => "import with a program of the archive's version, and migrate there",
     }
 }
 
