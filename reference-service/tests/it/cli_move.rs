@@ -24,6 +24,11 @@ impl Two {
     }
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> Done {
+        Done::of(&mut self.command(arguments).await)
+    }
+
+    /// The program, told of both databases.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Command {
         let cluster = cluster().await;
         let mut command = self.home.formwork(arguments);
         let eu = self.db.options_of("eu-west", LocalRole::App).await;
