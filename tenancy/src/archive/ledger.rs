@@ -17,6 +17,7 @@ use crate::{
         hands::{Hand, Role},
         undo,
     },
+    own_role,
     tenant::is_slug,
 };
 
@@ -216,15 +217,15 @@ async fn undo_open(
     tenant: TenantId,
     reason: &str,
 ) -> Result<bool, ImportError> {
-    let open: Option<(Uuid, String, String, i64)> = sqlx::query_as(
-        "select i.id, t.database_name, t.schema_name, t.epoch
+    let open: Option<(Uuid, String, String, i64, bool)> = sqlx::query_as(
+        "select i.id, t.database_name, t.schema_name, t.epoch, t.own_role
            from platform.tenant_imports i join platform.tenants t on t.id = i.tenant_id
           where i.tenant_id = $1 and i.outcome = 'open' and t.status = 'provisioning'",
     )
     .bind(tenant.as_uuid())
     .fetch_optional(&mut main.conn)
     .await?;
-    let Some((id, database, schema, epoch)) = open else { return Ok(false) };
+    let Some((id, database, schema, epoch, own_role)) = open else { return Ok(false) };
     let mut target = Hand::open(control, Role::Target, &database, tenant).await?;
     sqlx::query(
         "update platform.homes set state = 'coming' where tenant_id = $1 and epoch = $2 and state = 'live'",
@@ -234,6 +235,10 @@ async fn undo_open(
     .execute(&mut target.conn)
     .await?;
     undo::remove(&mut target, tenant, &schema, epoch).await?;
+    if own_role {
+        // It held nothing but rights in the schema that is gone.
+        target.run(&format!("drop role if exists {}", own_role::name(tenant))).await?;
+    }
     put_back(main, id, tenant, reason).await?;
     Ok(true)
 }
