@@ -62,6 +62,7 @@ mod token;
 mod tx;
 mod warm;
 
+pub mod archive;
 pub mod doctor;
 pub mod fleet;
 #[cfg(feature = "keys")]

@@ -8,6 +8,7 @@ mod migrate;
 mod serve;
 mod tenant;
 mod tenant_api_key;
+mod tenant_archive;
 mod tenant_domain;
 mod tenant_move;
 

@@ -27,6 +27,12 @@ pub(super) enum Tenant {
     /// API keys of a tenant: make, list, revoke.
     #[command(subcommand)]
     ApiKey(super::tenant_api_key::ApiKey),
+    /// Write one tenant into one file, while it is used.
+    Export(super::tenant_archive::Export),
+    /// Restore a tenant from such a file, or make a copy of it.
+    Import(super::tenant_archive::Import),
+    /// Look whether such a file is whole; needs no database.
+    VerifyExport(super::tenant_archive::VerifyExport),
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +85,9 @@ fn address(email: &str) -> Result<String, &'static str> {
 
 impl Tenant {
     pub(super) async fn run(self, state: &Path) -> Result<(), Failure> {
+        if let Self::VerifyExport(verify) = self {
+            return verify.run().await;
+        }
         let databases = Databases::named_or_made_before(state).await?;
         let outcome = match self {
             Self::Create(create) => create.run(&databases).await,
@@ -86,6 +95,9 @@ impl Tenant {
             Self::Move(moving) => moving.run(&databases).await,
             Self::Domain(domain) => domain.run(&databases).await,
             Self::ApiKey(key) => key.run(&databases).await,
+            Self::Export(export) => export.run(&databases).await,
+            Self::Import(import) => import.run(&databases).await,
+            Self::VerifyExport(verify) => verify.run().await,
         };
         databases.stop().await;
         outcome

@@ -1,5 +1,7 @@
 //! `formwork tenant move`, with a second database that the environment names.
 
+use std::process::Command;
+
 use formwork_service::databases::sets;
 use formwork_tenancy::{
     local_postgres::LocalRole,
@@ -9,19 +11,24 @@ use sqlx::{Connection, PgConnection};
 
 use crate::cli::{Done, Home};
 
-struct Two {
-    home: Home,
+pub(crate) struct Two {
+    pub(crate) home: Home,
     db: TestDatabase,
 }
 
 impl Two {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let db = TestDatabase::with_databases(&sets(), &["eu-west"]).await;
         db.tenants().close().await;
         Self { home: Home::new(), db }
     }
 
-    async fn run(&self, arguments: &[&str]) -> Done {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Done {
+        Done::of(&mut self.command(arguments).await)
+    }
+
+    /// The program, told of both databases.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Command {
         let cluster = cluster().await;
         let mut command = self.home.formwork(arguments);
         let eu = self.db.options_of("eu-west", LocalRole::App).await;
@@ -32,10 +39,10 @@ impl Two {
             .env("FORMWORK_DATABASES", "eu-west")
             .env("DATABASE_EU_WEST_URL", cluster.url_of(LocalRole::App, &eu))
             .env("DATABASE_EU_WEST_OWNER_URL", cluster.url_of(LocalRole::Owner, &eu));
-        Done::of(&mut command)
+        command
     }
 
-    async fn members(&self, database: &str) -> i64 {
+    pub(crate) async fn members(&self, database: &str) -> i64 {
         let options = self.db.options_of(database, LocalRole::Superuser).await;
         let mut superuser = PgConnection::connect_with(&options).await.unwrap();
         let count = "select count(*) from shared.members";

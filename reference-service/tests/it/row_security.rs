@@ -11,7 +11,7 @@ use crate::kit::{Service, Site};
 /// Platform tables of which the service's login sees its tenant's rows.
 const STREAMS: [&str; 3] = ["outbox", "permission_changes", "sweep_hints"];
 /// Platform tables on which it has no right at all.
-const CLOSED: [&str; 14] = [
+const CLOSED: &[&str] = &[
     "administrator_grants",
     "api_keys",
     "homes",
@@ -23,12 +23,13 @@ const CLOSED: [&str; 14] = [
     "stream_positions",
     "sweep_rounds",
     "tenant_domains",
+    "tenant_imports",
     "tenant_moves",
     "tenants",
     "users",
 ];
 /// Functions of the platform that it may call.
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: &[&str] = &[
     "administrator_grant",
     "api_key",
     "confirm_tenant",

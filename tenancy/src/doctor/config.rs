@@ -4,7 +4,7 @@ use formwork_migrations::TenantTable;
 
 /// Definer functions of our own migrations: each takes an exact key, so that no session of the service can list
 /// tenants.
-const DEFINERS: [&str; 15] = [
+const DEFINERS: &[&str] = &[
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
@@ -24,7 +24,7 @@ const DEFINERS: [&str; 15] = [
 ];
 
 /// Triggers that must fire for replication roles too: the logs that others rest on.
-const ALWAYS_TRIGGERS: [&str; 5] = [
+const ALWAYS_TRIGGERS: &[&str] = &[
     "permission_tuples.log_insert",
     "permission_tuples.log_update",
     "permission_tuples.log_delete",
@@ -33,7 +33,7 @@ const ALWAYS_TRIGGERS: [&str; 5] = [
 ];
 
 /// The tables of `platform` in which tenants' rows stand together, under row security.
-const STREAMS: [&str; 3] = ["platform.outbox", "platform.permission_changes", "platform.sweep_hints"];
+const STREAMS: &[&str] = &["platform.outbox", "platform.permission_changes", "platform.sweep_hints"];
 
 /// What a database is held against. The default fits one that has only our own migrations.
 ///
@@ -69,10 +69,10 @@ impl DoctorConfig {
         Self {
             app_role: "formwork_app".to_owned(),
             relay_role: "formwork_relay".to_owned(),
-            streams: STREAMS.map(str::to_owned).to_vec(),
+            streams: STREAMS.iter().map(|&name| name.to_owned()).collect(),
             global_tables: Vec::new(),
-            definers: DEFINERS.map(str::to_owned).to_vec(),
-            always_triggers: ALWAYS_TRIGGERS.map(str::to_owned).to_vec(),
+            definers: DEFINERS.iter().map(|&name| name.to_owned()).collect(),
+            always_triggers: ALWAYS_TRIGGERS.iter().map(|&name| name.to_owned()).collect(),
             tables: Vec::new(),
         }
     }

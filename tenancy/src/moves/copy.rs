@@ -11,6 +11,7 @@ use super::{
     MoveEvent, MoveFault,
     hands::Hand,
     ledger::Move,
+    stage,
     tables::{self, Table},
 };
 use crate::control_plane::SHARED;
@@ -61,27 +62,17 @@ async fn across(
 ) -> Result<u64, sqlx::Error> {
     let Move { tenant, from_schema, to_schema, .. } = entry;
     let (name, columns) = (&table.name, table.column_list());
-    let stage = format!(
-        "create temporary table formwork_moved on commit drop as
-         select {columns} from {to_schema}.{name} with no data"
-    );
-    target.run(&stage).await?;
+    stage::open(target, to_schema, table).await?;
     let out =
         format!("copy (select {columns} from {from_schema}.{name} where tenant_id = '{tenant}') to stdout");
     let mut rows = source.conn.copy_out_raw(&out).await?;
-    let mut into =
-        target.conn.copy_in_raw(&format!("copy pg_temp.formwork_moved ({columns}) from stdin")).await?;
+    let mut into = target.conn.copy_in_raw(&stage::copy_in(table)).await?;
     while let Some(chunk) = rows.next().await {
         into.send(chunk?).await?;
     }
     drop(rows);
     into.finish().await?;
-    let insert = format!(
-        "insert into {to_schema}.{name} ({columns}) overriding system value select {columns} from pg_temp.formwork_moved"
-    );
-    let copied = target.run(&insert).await?.rows_affected();
-    target.run("drop table formwork_moved").await?;
-    Ok(copied)
+    stage::empty_into(target, to_schema, table, &columns).await
 }
 
 /// A sequence goes on behind what was copied, and behind what was given out in a home of the tenant's own.
@@ -92,33 +83,15 @@ async fn count_on(
     table: &Table,
 ) -> Result<(), sqlx::Error> {
     for column in &table.counted {
-        let sequence = "select pg_get_serial_sequence($1, $2)";
         let mut given: Option<i64> = None;
         if entry.from_schema != SHARED {
-            let there: String = sqlx::query_scalar(sequence)
-                .bind(format!("{}.{}", entry.from_schema, table.name))
-                .bind(column)
-                .fetch_one(&mut source.conn)
-                .await?;
+            let there = stage::sequence_of(source, &entry.from_schema, table, column).await?;
             given =
                 sqlx::query_scalar(AssertSqlSafe(format!("select last_value from {there} where is_called")))
                     .fetch_optional(&mut source.conn)
                     .await?;
         }
-        let here: String = sqlx::query_scalar(sequence)
-            .bind(format!("{}.{}", entry.to_schema, table.name))
-            .bind(column)
-            .fetch_one(&mut target.conn)
-            .await?;
-        let column = format!("\"{}\"", column.replace('"', "\"\""));
-        let advance = format!(
-            "select setval($1::text::regclass, top.value)
-               from (select greatest(max({column})::bigint, $2, (select last_value from {here} where is_called)) as value
-                       from {}.{}) top
-              where top.value is not null",
-            entry.to_schema, table.name
-        );
-        sqlx::query(AssertSqlSafe(advance)).bind(&here).bind(given).execute(&mut target.conn).await?;
+        stage::count_on(target, &entry.to_schema, table, column, given).await?;
     }
     Ok(())
 }

@@ -78,7 +78,7 @@ pub enum MoveRefusal {
         left: Duration,
     },
     /// Somebody else is at work: on this tenant's move, or on the migrations of a database that it concerns.
-    #[error("another move of this tenant or a migration is at work: wait for its end")]
+    #[error("another move or import of this tenant, or a migration, is at work: wait for its end")]
     Busy,
 }
 

@@ -12,13 +12,15 @@ use super::{MoveError, MoveFault, MoveRefusal};
 use crate::{ControlPlane, TenantId, databases::MAIN, fleet::RUN};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// The registry and the ledger.
     Main,
     /// The home that is left.
     Source,
     /// The home that is moved to.
     Target,
+    /// A home that is only read: it holds off migrations, and nobody else.
+    Reader,
 }
 
 impl fmt::Display for Role {
@@ -27,17 +29,18 @@ impl fmt::Display for Role {
             Self::Main => "main",
             Self::Source => "source",
             Self::Target => "target",
+            Self::Reader => "reader",
         })
     }
 }
 
 /// A connection with its lock. Dropped, it is closed.
-pub(super) struct Hand {
-    pub(super) conn: PgConnection,
+pub(crate) struct Hand {
+    pub(crate) conn: PgConnection,
 }
 
 impl Hand {
-    pub(super) async fn open(
+    pub(crate) async fn open(
         control: &ControlPlane,
         role: Role,
         database: &str,
@@ -51,6 +54,7 @@ impl Hand {
         let settings = format!(
             "set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set timezone = 'UTC';
              set extra_float_digits = 3; set bytea_output = 'hex'; set statement_timeout = 0;
+             set idle_in_transaction_session_timeout = 0;
              set client_min_messages = warning;
              set row_security = on; set app.current_tenant = '{tenant}'; set app.current_org_id = '{tenant}';
              set lock_timeout = '10s'"
@@ -58,13 +62,13 @@ impl Hand {
         this.run(&settings).await?;
         // So that a statement of a process that is gone ends soon. Not every system can.
         let _ = this.run("set client_connection_check_interval = '500ms'").await;
-        let migrations = match role {
-            Role::Main => String::new(),
-            Role::Source | Role::Target => format!(", pg_advisory_lock_shared({RUN})"),
+        let alone = format!("pg_advisory_lock(hashtextextended('formwork.move.{role}.{tenant}', 0))");
+        let beside_migrations = format!("pg_advisory_lock_shared({RUN})");
+        let lock = match role {
+            Role::Main => format!("select {alone}"),
+            Role::Source | Role::Target => format!("select {alone}, {beside_migrations}"),
+            Role::Reader => format!("select {beside_migrations}"),
         };
-        let lock = format!(
-            "select pg_advisory_lock(hashtextextended('formwork.move.{role}.{tenant}', 0)){migrations}"
-        );
         match this.run(&lock).await {
             Ok(_) => Ok(this),
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03") => {
@@ -74,28 +78,28 @@ impl Hand {
         }
     }
 
-    pub(super) async fn main(control: &ControlPlane, tenant: TenantId) -> Result<Self, MoveError> {
+    pub(crate) async fn main(control: &ControlPlane, tenant: TenantId) -> Result<Self, MoveError> {
         Self::open(control, Role::Main, MAIN, tenant).await.map_err(MoveFault::before_the_move)
     }
 
     /// Runs statements without parameters.
-    pub(super) async fn run(&mut self, sql: &str) -> Result<PgQueryResult, sqlx::Error> {
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<PgQueryResult, sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.conn).await
     }
 
     /// Begins a transaction in which names are the home's. One that fails ends with its connection.
-    pub(super) async fn begin_in(&mut self, schema: &str, how: &str) -> Result<(), sqlx::Error> {
+    pub(crate) async fn begin_in(&mut self, schema: &str, how: &str) -> Result<(), sqlx::Error> {
         self.run(&format!("begin {how}; set local search_path = {schema}, pg_temp")).await?;
         Ok(())
     }
 
-    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         self.run("commit").await?;
         Ok(())
     }
 
     /// Is the lock still held?
-    pub(super) async fn is_alive(&mut self) -> Result<(), MoveFault> {
+    pub(crate) async fn is_alive(&mut self) -> Result<(), MoveFault> {
         Ok(self.conn.ping().await?)
     }
 }

@@ -115,7 +115,11 @@ impl ControlPlane {
     }
 }
 
-async fn migrations(hand: &mut Hand, schema: &str) -> Result<Vec<(String, i32, Vec<u8>)>, sqlx::Error> {
+/// Each step that the home has been through: set, version, checksum.
+pub(crate) async fn migrations(
+    hand: &mut Hand,
+    schema: &str,
+) -> Result<Vec<(String, i32, Vec<u8>)>, sqlx::Error> {
     sqlx::query_as(
         "select set_name, version, checksum from platform.migration_ledger where home = $1
           order by set_name collate \"C\", version",

@@ -8,31 +8,39 @@ use super::{MoveFault, hands::Hand};
 
 /// A table of tenants' rows. Names are quoted as SQL needs them.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub(super) struct Table {
-    pub(super) name: String,
+pub(crate) struct Table {
+    pub(crate) name: String,
     /// Those that are copied, by name.
-    pub(super) columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// Their types, in the same order.
-    pub(super) types: Vec<String>,
+    pub(crate) types: Vec<String>,
     /// Those of them that a sequence of the table's own counts.
-    pub(super) counted: Vec<String>,
+    pub(crate) counted: Vec<String>,
+    /// Its primary key, as it stands in an ORDER BY that is the same in every database.
+    pub(crate) key: Vec<String>,
 }
 
 impl Table {
-    pub(super) fn column_list(&self) -> String {
+    pub(crate) fn column_list(&self) -> String {
         self.columns.join(", ")
     }
 }
 
 /// The tables of a home, parents first.
-pub(super) async fn of_home(hand: &mut Hand, schema: &str) -> Result<Vec<Table>, MoveFault> {
+pub(crate) async fn of_home(hand: &mut Hand, schema: &str) -> Result<Vec<Table>, MoveFault> {
     let tables: Vec<Table> = sqlx::query_as(
         "select format('%I', c.relname) as name,
                 array_agg(format('%I', a.attname) order by a.attname) as columns,
                 array_agg(format_type(a.atttypid, a.atttypmod) order by a.attname) as types,
                 coalesce(array_agg(a.attname::text order by a.attname) filter (
                   where pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname) is not null), '{}')
-                  as counted
+                  as counted,
+                coalesce((
+                  select array_agg(format('%I', k.attname) || case when k.attcollation <> 0 then ' collate \"C\"' else '' end
+                                   order by nr)
+                    from pg_index i cross join unnest(i.indkey) with ordinality part (attnum, nr)
+                    join pg_attribute k on k.attrelid = c.oid and k.attnum = part.attnum
+                   where i.indrelid = c.oid and i.indisprimary), '{}') as key
            from pg_class c
            join pg_namespace n on n.oid = c.relnamespace
            join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -95,7 +103,7 @@ fn in_order(tables: Vec<Table>, keys: &[Key]) -> Result<Vec<Table>, MoveFault> {
 }
 
 /// The tables of both homes, which must be the same.
-pub(super) async fn of_both(
+pub(crate) async fn of_both(
     source: (&mut Hand, &str),
     target: (&mut Hand, &str),
 ) -> Result<Vec<Table>, MoveFault> {
@@ -125,6 +133,7 @@ mod tests {
             columns: Vec::new(),
             types: Vec::new(),
             counted: Vec::new(),
+            key: Vec::new(),
         };
         names.iter().map(table).collect()
     }

@@ -68,7 +68,12 @@ pub(super) async fn finish(
 }
 
 /// Takes a home away in one transaction, with its line in the list; nothing happens when it is gone already.
-async fn remove(hand: &mut Hand, tenant: TenantId, schema: &str, epoch: i64) -> Result<(), MoveFault> {
+pub(crate) async fn remove(
+    hand: &mut Hand,
+    tenant: TenantId,
+    schema: &str,
+    epoch: i64,
+) -> Result<(), MoveFault> {
     hand.begin_in(schema, "").await?;
     let state: Option<String> = sqlx::query_scalar(
         "select state from platform.homes where tenant_id = $1 and epoch = $2 and schema_name = $3 for update",

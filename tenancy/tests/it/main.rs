@@ -8,6 +8,8 @@
 )]
 
 mod administrator;
+mod archive;
+mod archive_faults;
 mod cancel;
 mod compile_fail;
 mod database_mode;

@@ -141,14 +141,14 @@ pub(crate) async fn now(db: &TestDatabase, tenant: &Tenant) -> Tenant {
 }
 
 /// Writers that go on until they are told to stop, and answer how many of their entries were stored.
-struct Writers {
+pub(crate) struct Writers {
     stop: Arc<AtomicBool>,
     stored: watch::Receiver<u64>,
     tasks: Vec<JoinHandle<i64>>,
 }
 
 impl Writers {
-    fn start(db: &TestDatabase, tenant: &Tenant, leg: usize) -> Self {
+    pub(crate) fn start(db: &TestDatabase, tenant: &Tenant, leg: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (count, stored) = watch::channel(0);
         let count = Arc::new(count);
@@ -180,12 +180,12 @@ impl Writers {
     }
 
     /// Until so many more are stored.
-    async fn stored(&mut self, more: u64) {
+    pub(crate) async fn stored(&mut self, more: u64) {
         let until = *self.stored.borrow() + more;
         self.stored.wait_for(|count| *count >= until).await.unwrap();
     }
 
-    async fn stop(self) -> Vec<i64> {
+    pub(crate) async fn stop(self) -> Vec<i64> {
         self.stop.store(true, Ordering::SeqCst);
         let mut counts = Vec::new();
         for task in self.tasks {

@@ -253,3 +253,34 @@ async fn tenants_with_roles_are_made_side_by_side_and_an_owner_without_the_right
     let error = control.provision(&NewTenant::new("o", "o", Isolation::Schema).own_role()).await.unwrap_err();
     assert!(error.to_string().contains("alter role formwork_owner createrole"), "{error}");
 }
+
+/// Restored after a deletion and after an attempt that failed, it has its wall again.
+#[tokio::test]
+async fn an_imported_tenant_has_its_role_again() {
+    let Some(db) = database().await else { return };
+    let tenant = walled(&db, "restored").await;
+    let (archive, _) = crate::archive::export(&db, tenant.id()).await;
+    let mut root = PgConnection::connect_with(&db.options(LocalRole::Superuser).await).await.unwrap();
+    let (schema, role) = (tenant.schema_name(), format!("formwork_t_{}", tenant.id().as_uuid().simple()));
+    let delete = format!(
+        "drop schema {schema} cascade; drop role {role};
+         delete from platform.homes where schema_name = '{schema}';
+         delete from platform.migration_ledger where home = '{schema}';
+         update platform.tenants set status = 'deleted' where schema_name = '{schema}'"
+    );
+    sqlx::raw_sql(AssertSqlSafe(delete)).execute(&mut root).await.unwrap();
+    let options = formwork_tenancy::archive::ImportOptions::new();
+    let cut = &archive[..archive.len() - 1];
+    db.control().import_tenant(cut, &options, |_| ()).await.unwrap_err();
+    let exists = "select exists (select from pg_roles where rolname = $1)";
+    let is_there = async |root: &mut PgConnection| -> bool {
+        sqlx::query_scalar(exists).bind(&role).fetch_one(root).await.unwrap()
+    };
+    assert!(!is_there(&mut root).await, "an attempt that failed leaves no role");
+    db.control().import_tenant(archive.as_slice(), &options, |_| ()).await.unwrap();
+    assert!(is_there(&mut root).await);
+    let restored = crate::move_tenant::now(&db, &tenant).await;
+    assert!(restored.has_own_role());
+    let doctor = db.control().doctor(&DoctorConfig::new()).await.unwrap();
+    assert!(doctor.is_healthy(), "{doctor}");
+}
