@@ -44,7 +44,7 @@ impl Tenants {
         };
         match tenant.status() {
             Status::Active => match tenant.unsupported() {
-                None => Ok(tenant),
+                None => self.in_this_region(tenant).await,
                 Some(unsupported) => Err(ResolveError::Unsupported(unsupported.clone())),
             },
             status => Err(ResolveError::NotActive { status }),
