@@ -85,9 +85,13 @@ async fn catch_up(
     published: Arc<Published>,
 ) -> Result<Option<Arc<Graph>>, CheckError> {
     // A change whose transaction was not visible in the old snapshot and is visible to this statement
-    // is new, whatever its id: a transaction may take a low id and commit late.
+    // is new, whatever its id: a transaction may take a low id and commit late. What a standby calls its snapshot
+    // does not name those that still run, so there everything from the oldest of them on is read again.
     const CHANGES: &str = "
-        select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
+        select case when pg_is_in_recovery()
+                    then format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))
+                    else pg_current_snapshot()::text end as snapshot,
+               pg_current_xact_id_if_assigned()::text as own_xid,
                null as op,
                coalesce(platform.stream_floor('platform.permission_changes')
                         > pg_snapshot_xmin($2::text::pg_snapshot), false) as own,
@@ -145,7 +149,10 @@ fn apply(graph: &Arc<Graph>, changes: Vec<(Row<'_>, bool)>) -> Arc<Graph> {
 /// Reads every tuple and the snapshot that they are of in one statement.
 async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result<Arc<Graph>, CheckError> {
     const TUPLES: &str = "
-        select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
+        select case when pg_is_in_recovery()
+                    then format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))
+                    else pg_current_snapshot()::text end as snapshot,
+               pg_current_xact_id_if_assigned()::text as own_xid,
                exists (select from platform.permission_changes
                         where tenant_id = $1 and xid = pg_current_xact_id_if_assigned()) as own,
                null as namespace, null as object_id, null as relation,

@@ -19,5 +19,6 @@ mod naive;
 mod random;
 mod round_trip;
 mod schema_errors;
+mod standby;
 mod store;
 mod terms;

@@ -11,12 +11,14 @@ use crate::kit::{Service, Site};
 /// Platform tables of which the service's login sees its tenant's rows.
 const STREAMS: [&str; 3] = ["outbox", "permission_changes", "sweep_hints"];
 /// Platform tables on which it has no right at all.
-const CLOSED: [&str; 13] = [
+const CLOSED: [&str; 15] = [
     "administrator_grants",
+    "database_regions",
     "homes",
     "memberships",
     "migration_failures",
     "migration_ledger",
+    "regions",
     "security_events",
     "stream_floors",
     "stream_positions",
@@ -27,7 +29,7 @@ const CLOSED: [&str; 13] = [
     "users",
 ];
 /// Functions of the platform that it may call.
-const FUNCTIONS: [&str; 13] = [
+const FUNCTIONS: [&str; 14] = [
     "administrator_grant",
     "confirm_tenant",
     "hold_home",
@@ -35,6 +37,7 @@ const FUNCTIONS: [&str; 13] = [
     "is_removing_home",
     "member_by_email",
     "record_security_event",
+    "region_by_name",
     "stream_floor",
     "tenant_by_domain",
     "tenant_by_id",

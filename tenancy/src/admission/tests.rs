@@ -7,11 +7,12 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use proptest::prelude::*;
 
-use super::{FairQueue, Fairness, Permit};
+use super::{Admission, FairQueue, Fairness, Permit};
 use crate::TenantId;
 
 fn tenants<const N: usize>() -> [TenantId; N] {
@@ -149,6 +150,19 @@ fn first_come_first_served_makes_no_difference_between_tenants() {
     }
     drop(held);
     let _ = last.permit();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_too_long_is_told_that_it_was_busy() {
+    let admission = Admission::new(FairQueue::new(1, Fairness::new()), None, Duration::from_secs(3));
+    let [a] = tenants();
+    let held = admission.enter(a).await.unwrap();
+    let error = admission.enter(a).await.unwrap_err();
+    assert!(error.busy().is_some_and(|busy| !busy.is_queue_full()), "{error:?}");
+    assert!(error.is_retryable() && error.is_unavailable());
+    assert_eq!(admission.here.waiting(a), 0);
+    drop(held);
+    drop(admission.enter(a).await.unwrap());
 }
 
 #[derive(Debug, Clone)]

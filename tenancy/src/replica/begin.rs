@@ -86,7 +86,23 @@ impl Tenants {
         }
         let replica = chance?;
         replica.standing.claim(Instant::now());
+        if replica.found().is_none() {
+            self.look_again(database, replica.number);
+            return None;
+        }
         self.try_replica(database, replica, session, options, needed).await
+    }
+
+    /// Whether one that failed can be used again is nothing that a read should wait for.
+    fn look_again(&self, database: &Database, number: usize) {
+        let (tenants, database) = (self.clone(), database.clone());
+        drop(tokio::spawn(async move {
+            let Some(replica) = database.replicas.replicas.get(number) else { return };
+            match tenants.within(tenants.verify_replica(&database, replica)).await {
+                Ok(()) => replica.standing.answered(WalPosition::default(), true, Instant::now()),
+                Err(failure) => replica.is_left_out(&database, &failure),
+            }
+        }));
     }
 
     async fn try_replica(
@@ -97,32 +113,26 @@ impl Tenants {
         options: &TxOptions,
         needed: WalPosition,
     ) -> Option<(TenantConn, ServedBy)> {
-        let failure = match self.begin_there(database, replica, session, options, needed).await {
+        let failure = match self.begin_there(replica, session, options, needed).await {
             Ok(begun) => return begun.map(|conn| (conn, ServedBy::Replica { number: replica.number })),
             Err(Failure::Busy) => return None,
             Err(failure) => failure,
         };
-        replica.set_found(None);
-        replica.standing.failed(Instant::now());
-        tracing::warn!(database = %database.name, replica = replica.number, %failure, "a replica is left out");
+        replica.is_left_out(database, &failure);
         None
     }
 
     /// `None` when it is not far enough.
     async fn begin_there(
         &self,
-        database: &Database,
         replica: &Replica,
         session: &Session,
         options: &TxOptions,
         needed: WalPosition,
     ) -> Result<Option<TenantConn>, Failure> {
         let within = self.replica_patience;
-        if replica.found().is_none() {
-            self.within(self.verify_replica(database, replica)).await?;
-        }
-        let server = &replica.server;
-        let admitted = match tokio::time::timeout(within, server.admission.enter(session.tenant_id())).await {
+        let entering = replica.server.admission.enter(session.tenant_id());
+        let admitted = match tokio::time::timeout(within, entering).await {
             Ok(Ok(admitted)) => admitted,
             Ok(Err(_)) | Err(_) => return Err(Failure::Busy),
         };
@@ -204,8 +214,7 @@ impl Tenants {
                 Err(Failure::Refused(error)) if !matches!(*error, ConnectError::Storage(_)) => error,
                 Err(Failure::Fault(fault @ ReplicaFault::OtherDatabase)) => Box::new(fault.into()),
                 Err(failure) => {
-                    replica.standing.failed(Instant::now());
-                    tracing::warn!(database = %database.name, replica = replica.number, %failure, "a replica is left out");
+                    replica.is_left_out(database, &failure);
                     continue;
                 }
             };
@@ -237,6 +246,12 @@ impl Replica {
         }
     }
 
+    fn is_left_out(&self, database: &Database, failure: &Failure) {
+        self.set_found(None);
+        self.standing.failed(Instant::now());
+        tracing::warn!(database = %database.name, replica = self.number, %failure, "a replica is left out");
+    }
+
     /// How far the server is, if it is the one that was meant.
     fn judge(&self, row: &PgRow, was_asked: bool) -> Result<WalPosition, Failure> {
         if !row.try_get::<bool, _>(0)? {
@@ -244,7 +259,9 @@ impl Replica {
         }
         if was_asked {
             let here = Identity::read(row, 2)?;
-            if !self.found().is_some_and(|found| found.is_same_database(&here)) {
+            // Somebody else may have found fault with it meanwhile.
+            let found = self.found().ok_or(Failure::Busy)?;
+            if !found.is_same_database(&here) {
                 return Err(Failure::Fault(ReplicaFault::OtherDatabase));
             }
         }

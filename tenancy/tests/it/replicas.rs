@@ -403,6 +403,25 @@ async fn a_replica_that_is_gone_is_no_outage_and_is_used_again_when_it_is_back()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_primary_is_gone_a_replica_goes_on_answering() {
+    let Some(setting) = Setting::new().await else { return };
+    let main = setting.db.options(LocalRole::App).await;
+    let mut link = Link::to(&main);
+    let builder = Tenants::builder().replica("main", setting.replica.options(LocalRole::App, &setting.db));
+    let builder = patient(builder).acquire_timeout(Duration::from_secs(1));
+    let tenants = builder.connect_with(link.options(main)).await.unwrap();
+    let tenant = tenants.by_id(setting.tenant.id()).await.unwrap().unwrap();
+    let session = setting.db.session(&tenant, Actor::system("test")).at_least(&setting.token);
+    read_until(ServedBy::is_replica, &tenants, &session, &["one"]).await;
+    link.cut().await;
+    assert_eq!(read(&tenants, &session, TxOptions::new()).await.0, FIRST);
+    let error = tenants.begin(&session).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    assert_eq!(read(&tenants, &session, TxOptions::new()).await.0, FIRST, "the registry was asked in vain");
+    setting.replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_replica_of_this_database_is_not_used() {
     let Some(setting) = Setting::new().await else { return };
     let other = TestDatabase::new(&[TENANCY, NOTES]).await;
