@@ -224,6 +224,12 @@ impl Tenants {
         }
     }
 
+    /// How many of the tenant's transactions wait for a connection to the primary of its database now.
+    pub fn waiting(&self, tenant: &Tenant) -> usize {
+        let database = self.databases.named(tenant.database_name());
+        database.map_or(0, |database| database.admission.waiting(tenant.id()))
+    }
+
     /// How many connections are open, where there is a limit over all databases.
     #[cfg(feature = "testing")]
     pub fn open_connections(&self) -> Option<u32> {

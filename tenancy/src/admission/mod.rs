@@ -55,6 +55,10 @@ impl Admission {
         Ok(Admitted { _here: here, _of_all: of_all })
     }
 
+    pub(crate) fn waiting(&self, who: TenantId) -> usize {
+        self.here.waiting(who)
+    }
+
     /// A timer is made only by whoever has to wait.
     async fn turn(&self, queue: &FairQueue, who: TenantId) -> Result<Permit, Busy> {
         match queue.ask(who)? {

@@ -83,6 +83,9 @@ impl OpenMove {
     }
 }
 
+/// Status, database, schema, epoch, whether it has a role of its own, and the regions that it may lie in.
+type Lives = (String, String, String, i64, bool, Option<Vec<String>>);
+
 /// One line of the ledger.
 #[derive(Debug, Clone)]
 pub(super) struct Move {
@@ -134,7 +137,7 @@ impl Move {
         to: &HomePlace,
         region: &str,
     ) -> Result<Self, MoveError> {
-        let found: Option<(String, String, String, i64, bool, Option<Vec<String>>)> = sqlx::query_as(
+        let found: Option<Lives> = sqlx::query_as(
             "select status, database_name, schema_name, epoch, own_role, residency
                from platform.tenants where id = $1",
         )

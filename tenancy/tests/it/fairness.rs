@@ -23,6 +23,30 @@ async fn begun(tenants: &Tenants, session: &Session, count: usize) -> Vec<Tenant
     open
 }
 
+/// In a database in which nobody asks the registry anything.
+async fn two_tenants() -> (TestDatabase, Session, Session) {
+    let db = TestDatabase::with_databases(&[TENANCY, NOTES], &["far"]).await;
+    let mut sessions = Vec::new();
+    for slug in ["noisy", "quiet"] {
+        sessions.push(session(&db, &db.tenant_at(slug, HomePlace::shared_in("far")).await));
+    }
+    let [noisy, quiet] = sessions.try_into().unwrap();
+    (db, noisy, quiet)
+}
+
+/// Looks at it until so many of its tenant stand in line.
+async fn stands_in_line<T>(
+    tenants: &Tenants,
+    session: &Session,
+    place: usize,
+    waiter: &mut (impl Future<Output = T> + Unpin),
+) {
+    while tenants.waiting(session.tenant()) < place {
+        assert!(futures::poll!(&mut *waiter).is_pending());
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Long enough for any machine; what must wait is looked at, not waited for.
 fn patient() -> formwork_tenancy::TenantsBuilder {
     Tenants::builder().acquire_timeout(Duration::from_secs(60))
@@ -46,10 +70,7 @@ async fn a_noisy_tenant_leaves_room_for_the_next_one() {
 /// One hundred of the noisy one's wait; one of them stood there first, and then it is the quiet one's turn.
 #[tokio::test]
 async fn whoever_waits_is_served_in_turn_and_not_behind_a_crowd() {
-    let db = database().await;
-    let (noisy, quiet) =
-        (db.tenant("noisy", Isolation::Shared).await, db.tenant("quiet", Isolation::Shared).await);
-    let (noisy, quiet) = (session(&db, &noisy), session(&db, &quiet));
+    let (db, noisy, quiet) = two_tenants().await;
     for (fairness, expected) in [(Fairness::new(), 2), (Fairness::first_come_first_served(), 101)] {
         let tenants = db.connect(patient().max_connections(1).fairness(fairness)).await;
         let held = tenants.begin(&noisy).await.unwrap();
@@ -62,16 +83,16 @@ async fn whoever_waits_is_served_in_turn_and_not_behind_a_crowd() {
                 tx.rollback().await.unwrap();
             }
         };
-        // Looked at once each, in this order: that is when they stand in line.
         let mut waiters = Vec::new();
         for _ in 0..100 {
             waiters.push(Box::pin(waiter(&noisy, false)));
         }
         let mut last = Box::pin(waiter(&quiet, true));
-        for waiter in &mut waiters {
-            assert!(futures::poll!(waiter).is_pending());
+        for (number, waiter) in waiters.iter_mut().enumerate() {
+            stands_in_line(&tenants, &noisy, number + 1, waiter).await;
         }
-        assert!(futures::poll!(&mut last).is_pending());
+        let before = tenants.waiting(quiet.tenant());
+        stands_in_line(&tenants, &quiet, before + 1, &mut last).await;
         drop((held, sender));
         futures::join!(futures::future::join_all(waiters), last);
         let mut place = 1;
@@ -84,15 +105,12 @@ async fn whoever_waits_is_served_in_turn_and_not_behind_a_crowd() {
 
 #[tokio::test]
 async fn a_full_queue_is_a_busy_tenant_and_nobody_elses_matter() {
-    let db = database().await;
-    let (noisy, quiet) =
-        (db.tenant("noisy", Isolation::Shared).await, db.tenant("quiet", Isolation::Shared).await);
-    let (noisy, quiet) = (session(&db, &noisy), session(&db, &quiet));
+    let (db, noisy, quiet) = two_tenants().await;
     let builder = patient().max_connections(4).fairness(Fairness::new().at_most(2).queue(1));
     let tenants = db.connect(builder).await;
     let held = begun(&tenants, &noisy, 2).await;
     let mut waits = Box::pin(tenants.begin(&noisy));
-    assert!(futures::poll!(&mut waits).is_pending());
+    stands_in_line(&tenants, &noisy, 1, &mut waits).await;
     let error: StorageError = tenants.begin(&noisy).await.unwrap_err();
     assert!(error.busy().is_some_and(|busy| busy.is_queue_full()), "{error}");
     assert!(error.is_retryable() && error.is_unavailable() && error.refusal().is_none());
