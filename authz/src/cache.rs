@@ -18,8 +18,8 @@ use crate::graph::Graph;
 pub(crate) struct Published {
     pub(crate) snapshot: Snapshot,
     pub(crate) graph: Arc<Graph>,
-    /// The snapshot was asked for at this time or later.
-    pub(crate) asked_at: Instant,
+    /// The state was the newest at this time or later; unknown of what a standby said.
+    pub(crate) asked_at: Option<Instant>,
     /// The snapshot includes what the follower's look of this number saw.
     pub(crate) look: u64,
 }

@@ -14,7 +14,8 @@ use crate::graph::Graph;
 /// A state that memory has, and when it was the newest.
 pub(crate) struct Known {
     pub(crate) graph: Arc<Graph>,
-    pub(crate) as_of: Instant,
+    /// Unknown of what a standby said.
+    pub(crate) as_of: Option<Instant>,
 }
 
 /// The number of the last look of the follower, whose state whatever is asked from now on includes; 0 for none.
@@ -33,10 +34,10 @@ pub(crate) fn known(
     let look = inner.looks.of(&slot.database);
     let Some(published) = slot.published.load_full() else { return Ok(None) };
     let look = look.filter(|look| slot.is_followed(&published, look.since));
-    let as_of = look.as_ref().map_or(published.asked_at, |look| look.at.max(published.asked_at));
+    let as_of = look.as_ref().map(|look| look.at).max(published.asked_at);
     let is_fresh = match asked {
         Consistency::Full | Consistency::Exact(_) => false,
-        Consistency::MinimizeLatency(bound) => as_of.elapsed() <= *bound,
+        Consistency::MinimizeLatency(bound) => as_of.is_some_and(|at| at.elapsed() <= *bound),
         Consistency::AtLeast(token) => match state_of(token, tenant)? {
             None => false,
             Some(wanted) => {

@@ -18,14 +18,14 @@ use crate::view;
 #[derive(Clone)]
 pub struct View {
     graph: Arc<Graph>,
-    as_of: Instant,
+    as_of: Option<Instant>,
     is_from_memory: bool,
 }
 
 impl View {
-    /// How long ago this was the newest state, at most.
-    pub fn age(&self) -> Duration {
-        self.as_of.elapsed()
+    /// How long ago this was the newest state, at most; unknown of what a standby said.
+    pub fn age(&self) -> Option<Duration> {
+        self.as_of.map(|at| at.elapsed())
     }
 
     /// No database was asked.
@@ -79,7 +79,7 @@ impl Authz {
             inner.counters.from_memory();
             return Ok(View { graph: known.graph, as_of: known.as_of, is_from_memory: true });
         }
-        let as_of = Instant::now();
+        let as_of = Some(Instant::now());
         // On the primary: what a standby says cannot be gone on from.
         let mut tx = tenants.begin(session).await?;
         let asked = match self.consistency() {

@@ -135,12 +135,16 @@ async fn catch_up(
     published: Arc<Published>,
 ) -> Result<Option<Current>, CheckError> {
     // A change whose transaction was not visible in the old snapshot and is visible to this statement
-    // is new, whatever its id: a transaction may take a low id and commit late.
+    // is new, whatever its id: a transaction may take a low id and commit late. What a standby calls its snapshot
+    // does not name those that still run, so there everything from the oldest of them on is read again.
     //
     // Of the old snapshot's transactions those that ran, each by its own way into the index, and all that came later:
     // one that is left open makes nobody read again what has come since it began.
     const CHANGES: &str = "
-        select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
+        select case when pg_is_in_recovery()
+                    then format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))
+                    else pg_current_snapshot()::text end as snapshot,
+               pg_current_xact_id_if_assigned()::text as own_xid,
                null as op,
                coalesce(platform.stream_floor('platform.permission_changes') > $4::text::xid8, false) as own,
                null as namespace, null as object_id,
@@ -189,7 +193,7 @@ async fn catch_up(
     let (head, is_primary) = head.ok_or(sqlx::Error::RowNotFound)?;
     inner.counters.caught_up();
     let graph = apply(&published.graph, others);
-    // A standby's snapshot leaves out what is running: it says nothing of what others may skip.
+    // What a standby knows may be older than what is published.
     if is_primary {
         let newer = asked.published(head.clone(), Arc::clone(&graph));
         inner.cache.publish(tx.tenant_id(), slot, Some(&published), newer);
@@ -211,7 +215,7 @@ impl Asked {
     }
 
     fn published(&self, snapshot: Snapshot, graph: Arc<Graph>) -> Arc<Published> {
-        Arc::new(Published { snapshot, graph, asked_at: self.at, look: self.look })
+        Arc::new(Published { snapshot, graph, asked_at: Some(self.at), look: self.look })
     }
 }
 
@@ -222,7 +226,10 @@ pub(crate) fn apply(graph: &Arc<Graph>, changes: Vec<(Row<'_>, bool)>) -> Arc<Gr
 /// Reads every tuple and the snapshot that they are of in one statement.
 async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result<Current, CheckError> {
     const TUPLES: &str = "
-        select pg_current_snapshot()::text as snapshot, pg_current_xact_id_if_assigned()::text as own_xid,
+        select case when pg_is_in_recovery()
+                    then format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))
+                    else pg_current_snapshot()::text end as snapshot,
+               pg_current_xact_id_if_assigned()::text as own_xid,
                exists (select from platform.permission_changes
                         where tenant_id = $1 and xid = pg_current_xact_id_if_assigned()) as own,
                null as namespace, null as object_id,
@@ -243,22 +250,30 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
         match row.try_get::<Option<bool>, _>("own")? {
             Some(own) => {
                 let is_primary = row.try_get::<&str, _>("relation")? == "primary";
-                head = Some((snapshot(&row)?, own || !is_primary));
+                head = Some((snapshot(&row)?, own, is_primary));
             }
             None => builder.add(&inner.schema, tuple(&row)?),
         }
     }
     drop(rows);
-    let (snapshot, is_for_one) = head.ok_or(sqlx::Error::RowNotFound)?;
+    let (snapshot, has_own_writes, is_primary) = head.ok_or(sqlx::Error::RowNotFound)?;
     let graph = Graph::built(Arc::clone(&inner.schema), builder).with_clock(Arc::clone(&inner.clock));
     let graph = Arc::new(graph);
     if graph.ignored() > 0 {
         tracing::warn!(tenant = %tenant.id(), ignored = graph.ignored(), "tuples without a place in the schema");
     }
     inner.counters.loaded();
-    // What is not committed is for this transaction alone, and so is what a standby says.
-    if !is_for_one {
-        let published = asked.published(snapshot.clone(), Arc::clone(&graph));
+    // What is not committed is for this transaction alone.
+    if !has_own_writes {
+        let published = match is_primary {
+            true => asked.published(snapshot.clone(), Arc::clone(&graph)),
+            false => Arc::new(Published {
+                snapshot: snapshot.clone(),
+                graph: Arc::clone(&graph),
+                asked_at: None,
+                look: 0,
+            }),
+        };
         inner.cache.publish(tenant.id(), slot, before.as_ref(), published);
     }
     Ok(Current { graph, snapshot })

@@ -61,7 +61,8 @@ pub const TENANCY: Set = Set {
         migration!(2, "tenant_homes", "tenancy/platform/0002_tenant_homes.sql"),
         migration!(3, "administrator_grants", "tenancy/platform/0003_administrator_grants.sql"),
         migration!(4, "resolution", "tenancy/platform/0004_resolution.sql"),
-        migration!(5, "export", "tenancy/platform/0008_export.sql"),
+        migration!(5, "regions", "tenancy/platform/0006_regions.sql"),
+        migration!(6, "export", "tenancy/platform/0008_export.sql"),
     ],
     database: &[
         migration!(1, "homes", "tenancy/database/0001_homes.sql"),

@@ -18,13 +18,26 @@ pub const OWNER_URL: &str = "DATABASE_OWNER_URL";
 /// `DATABASE_EU_URL` for the service and at `DATABASE_EU_OWNER_URL` for its owner.
 pub const OTHERS: &str = "FORMWORK_DATABASES";
 
+/// Names of the databases that have standbys, `main` or others, with commas between them. Those of `eu` are at
+/// `DATABASE_EU_REPLICA_URL`, those of `main` at `DATABASE_REPLICA_URL`: several with blanks between them.
+pub const REPLICAS: &str = "FORMWORK_REPLICAS";
+
 /// The databases of this program, and the server that was started for it.
 #[derive(Debug)]
 pub struct Databases {
     app: Option<String>,
     owner: Option<String>,
     others: Vec<Other>,
+    replicas: Vec<Standbys>,
     local: Option<LocalPostgres>,
+}
+
+/// The standbys of one database.
+#[derive(Debug)]
+struct Standbys {
+    of: String,
+    variable: String,
+    urls: Option<String>,
 }
 
 /// A database beside the main one.
@@ -121,8 +134,13 @@ impl Databases {
             owner: read(&Other::variable(name, true)),
         };
         let names = read(OTHERS).unwrap_or_default();
-        let others = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(other).collect();
-        Self { app: read(APP_URL), owner: read(OWNER_URL), others, local: None }
+        let others = list(&names).map(other).collect();
+        let standbys = |of: &str| {
+            let variable = Standbys::variable(of);
+            Standbys { of: of.to_owned(), urls: read(&variable), variable }
+        };
+        let replicas = list(&read(REPLICAS).unwrap_or_default()).map(standbys).collect();
+        Self { app: read(APP_URL), owner: read(OWNER_URL), others, replicas, local: None }
     }
 
     /// The ones that the environment names; when it names none, a private server in the state folder.
@@ -143,8 +161,9 @@ impl Databases {
         let binaries = search.find()?;
         let local = LocalPostgres::start(Settings::new(binaries, dir)).await?;
         let url = |role| Some(local.url(role));
-        let others = named.others;
-        Ok(Self { app: url(LocalRole::App), owner: url(LocalRole::Owner), others, local: Some(local) })
+        let (others, replicas) = (named.others, named.replicas);
+        let (app, owner) = (url(LocalRole::App), url(LocalRole::Owner));
+        Ok(Self { app, owner, others, replicas, local: Some(local) })
     }
 
     /// As [`named_or_private`](Self::named_or_private), for what needs data that are there: no private database
@@ -180,6 +199,13 @@ impl Databases {
             let there = Named::new(&variable, "formwork_app", other.app.as_deref())?;
             builder = builder.database(&other.name, there.options.clone());
             others.push((other.name.clone(), there));
+        }
+        for standbys in &self.replicas {
+            let urls = standbys.urls.as_deref();
+            for url in urls.map_or(vec![None], |urls| urls.split_whitespace().map(Some).collect()) {
+                let there = Named::new(&standbys.variable, "formwork_app", url)?;
+                builder = builder.replica(&standbys.of, there.options);
+            }
         }
         builder.connect_with(named.options.clone()).await.map_err(|error| match error {
             ConnectError::Database { name, source } => {
@@ -220,6 +246,20 @@ impl Databases {
             local.stop().await;
         }
     }
+}
+
+impl Standbys {
+    /// As in `DATABASE_EU_REPLICA_URL`.
+    fn variable(of: &str) -> String {
+        match of {
+            "main" => "DATABASE_REPLICA_URL".to_owned(),
+            of => format!("DATABASE_{}_REPLICA_URL", of.to_ascii_uppercase().replace('-', "_")),
+        }
+    }
+}
+
+fn list(names: &str) -> impl Iterator<Item = &str> {
+    names.split(',').map(str::trim).filter(|name| !name.is_empty())
 }
 
 fn private_dir(state: &Path) -> PathBuf {

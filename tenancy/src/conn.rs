@@ -22,7 +22,10 @@ use sqlx::{
 };
 use tokio::runtime::Handle;
 
-use crate::warm::{Leased, Warm};
+use crate::{
+    admission::Admitted,
+    warm::{Leased, Warm},
+};
 
 /// What executes a transaction's statements: `&mut TenantConn` is an [`Executor`].
 ///
@@ -32,6 +35,8 @@ pub struct TenantConn {
     /// INVARIANT: there until `self` is dropped.
     conn: Option<Leased>,
     home: Arc<Warm>,
+    /// Lets the next one in when the connection has been given back, which comes before it.
+    admitted: Option<Admitted>,
     /// INVARIANT: true from before anything is sent until its whole answer has been read.
     answer_owed: bool,
     /// INVARIANT: true exactly while a transaction is open on `conn`.
@@ -40,19 +45,41 @@ pub struct TenantConn {
 }
 
 impl TenantConn {
-    /// Sends `text`, which must begin a transaction.
+    /// Sends `text`, which must begin a transaction; answers the last row, when it asks for any.
     pub(crate) async fn begin(
         home: &Arc<Warm>,
         conn: Leased,
         text: String,
         prepared: bool,
-    ) -> Result<Self, sqlx::Error> {
-        let home = Arc::clone(home);
-        let mut this = Self { conn: Some(conn), home, answer_owed: true, open: false, prepared };
-        this.raw().execute(sqlx::raw_sql(AssertSqlSafe(text))).await?;
+    ) -> Result<(Self, Option<PgRow>), sqlx::Error> {
+        let mut this = Self::about_to_begin(home, conn, prepared);
+        let mut steps = sqlx::raw_sql(AssertSqlSafe(text)).fetch_many(this.raw());
+        let mut answer = None;
+        while let Some(step) = steps.next().await {
+            answer = step?.right().or(answer);
+        }
+        drop(steps);
         this.open = true;
         this.answer_owed = false;
-        Ok(this)
+        Ok((this, answer))
+    }
+
+    fn about_to_begin(home: &Arc<Warm>, conn: Leased, prepared: bool) -> Self {
+        let home = Arc::clone(home);
+        Self { conn: Some(conn), home, admitted: None, answer_owed: true, open: false, prepared }
+    }
+
+    /// Keeps the place of its transaction until the connection is given back.
+    pub(crate) fn keep(mut self, admitted: Admitted) -> Self {
+        self.admitted = Some(admitted);
+        self
+    }
+
+    /// Says that the server behind it is the one that was meant.
+    pub(crate) fn set_verified(&mut self) {
+        if let Some(conn) = &mut self.conn {
+            conn.is_verified = true;
+        }
     }
 
     /// Commits in one message, and takes the state after it. See [`CommitAnswer`].
@@ -152,20 +179,20 @@ pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
 
 impl Drop for TenantConn {
     fn drop(&mut self) {
-        let Some(mut conn) = self.conn.take() else { return };
+        let Some(conn) = self.conn.take() else { return };
         let Ok(runtime) = Handle::try_current() else {
             // The pool would need a runtime to close it.
             return drop(conn.conn.detach());
         };
         if self.answer_owed {
-            conn.conn.close_on_drop();
+            conn.give_up();
         } else if !self.open {
             self.home.give_back(conn);
         } else {
             // From here on an answer is owed: a runtime that ends before it has come closes the connection.
-            let home = Arc::clone(&self.home);
-            let left =
-                Self { conn: Some(conn), home, answer_owed: true, open: true, prepared: self.prepared };
+            let mut left = Self::about_to_begin(&self.home, conn, self.prepared);
+            left.open = true;
+            left.admitted = self.admitted.take();
             drop(runtime.spawn(left.rollback()));
         }
     }

@@ -9,6 +9,7 @@ mod api_key;
 mod domain;
 mod provision;
 mod prune;
+mod regions;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -122,6 +123,48 @@ pub enum ControlError {
     /// A database that this control plane was not told of.
     #[error(transparent)]
     UnknownDatabase(#[from] UnknownDatabase),
+    /// The tenant's data may not lie in that region.
+    #[error("data of `{tenant}` may lie in {} only, not in region `{region}`: choose another database", allowed.join(", "))]
+    Residency {
+        /// The tenant's slug.
+        tenant: String,
+        /// The region of the database.
+        region: String,
+        /// Where they may lie.
+        allowed: Vec<String>,
+    },
+    /// A region that the registry does not know, or that cannot be one.
+    #[error(
+        "there is no region `{region}`: enter it first (`put_region`), in lower-case letters, digits and `-`"
+    )]
+    UnknownRegion {
+        /// As given.
+        region: String,
+    },
+    /// No place that a request could be sent to.
+    #[error("`{url}` is no public address of a region: use one like `https://eu.example.com`")]
+    InvalidPlace {
+        /// As given.
+        url: String,
+    },
+    /// The registry and this program do not agree on a database's region.
+    #[error(
+        "database `{name}` is in region `{registered}` by the registry and in `{given}` by this program: correct either"
+    )]
+    RegionConflict {
+        /// The database.
+        name: String,
+        /// By the registry.
+        registered: String,
+        /// By [`ControlPlane::region`].
+        given: String,
+    },
+    /// No tenant has this identity.
+    #[error("there is no tenant {tenant}")]
+    UnknownTenant {
+        /// As given.
+        tenant: TenantId,
+    },
     /// Something failed in another database than the main one.
     #[error("database `{name}`: {source}")]
     Database {
@@ -283,7 +326,8 @@ impl ControlPlane {
         Ok(self)
     }
 
-    /// Says which region a database other than `main` is in; `main` is in the region `local`.
+    /// Says which region a database other than `main` is in, where the registry does not
+    /// ([`place_database`](Self::place_database)); `main` is in the region `local` then.
     ///
     /// # Errors
     ///
@@ -307,10 +351,11 @@ impl ControlPlane {
         found.map(|(_, pool)| pool).ok_or_else(|| UnknownDatabase::new(name))
     }
 
-    pub(crate) fn region_of(&self, name: &str) -> &str {
+    /// What this program says of a database's region: what it was told, and what holds otherwise.
+    fn said_region(&self, name: &str) -> (Option<&str>, &str) {
         match self.others.iter().find(|other| &*other.name == name) {
-            Some(other) => other.region.as_deref().unwrap_or(&other.name),
-            None => LOCAL_REGION,
+            Some(other) => (other.region.as_deref(), &other.name),
+            None => (None, LOCAL_REGION),
         }
     }
 

@@ -8,9 +8,7 @@ use std::{
     },
 };
 
-use sqlx::PgPool;
-
-use crate::warm::Warm;
+use crate::{admission::Admission, replica::Replicas, warm::Warm};
 
 /// Name of the database that holds the control plane.
 pub(crate) const MAIN: &str = "main";
@@ -20,14 +18,21 @@ pub(crate) const MAIN: &str = "main";
 pub(crate) struct Database {
     pub(crate) name: Arc<str>,
     pub(crate) connections: Arc<Warm>,
+    pub(crate) admission: Admission,
+    pub(crate) replicas: Arc<Replicas>,
     /// Whether its login has been found to be one that row security holds. One that could not be reached when the
     /// process started is looked at before its first transaction.
     checked: Arc<AtomicBool>,
 }
 
 impl Database {
-    pub(crate) fn new(name: &str, pool: PgPool) -> Self {
-        Self { name: name.into(), connections: Warm::new(pool), checked: Arc::default() }
+    pub(crate) fn new(name: &str, connections: Arc<Warm>, admission: Admission) -> Self {
+        Self { name: name.into(), connections, admission, replicas: Arc::default(), checked: Arc::default() }
+    }
+
+    pub(crate) fn with_replicas(mut self, servers: impl IntoIterator<Item = Self>) -> Self {
+        self.replicas = Arc::new(Replicas::new(servers));
+        self
     }
 
     pub(crate) fn is_checked(&self) -> bool {
@@ -47,12 +52,8 @@ pub(crate) struct Databases {
 }
 
 impl Databases {
-    pub(crate) fn new(main: PgPool, others: impl IntoIterator<Item = (String, PgPool)>) -> Self {
-        let named = |(name, pool): (String, PgPool)| {
-            let database = Database::new(&name, pool);
-            (name, database)
-        };
-        Self { main: Database::new(MAIN, main), others: Arc::new(others.into_iter().map(named).collect()) }
+    pub(crate) fn new(main: Database, others: BTreeMap<String, Database>) -> Self {
+        Self { main, others: Arc::new(others) }
     }
 
     pub(crate) fn main(&self) -> &Database {

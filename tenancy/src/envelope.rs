@@ -137,6 +137,9 @@ impl Tenants {
         if let Some(agent) = &envelope.user_agent {
             session = session.user_agent(agent);
         }
+        if let Some(token) = envelope.token() {
+            session = session.at_least(token);
+        }
         Ok(session)
     }
 }

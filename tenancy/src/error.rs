@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    AdministratorRefusal, ApiKeyRefusal, InvalidHost, Source, Status, TenantId, UnsupportedHome,
-    databases::UnknownDatabase,
+    AdministratorRefusal, ApiKeyRefusal, InvalidHost, ReplicaFault, Source, Status, TenantId,
+    UnsupportedHome, WrongRegion, admission::Busy, databases::UnknownDatabase,
 };
 
 /// What `platform.hold_home` raises: the home is frozen, or has not been reached yet.
@@ -34,6 +34,9 @@ pub enum Refusal {
     /// The tenant is not in service. HTTP 403 when it is suspended, 410 when it will not come back.
     #[error("the tenant is {0}: no transaction is begun for it")]
     NotActive(Status),
+    /// The tenant is served in another region. HTTP 421.
+    #[error(transparent)]
+    WrongRegion(WrongRegion),
     /// The registry does not know the tenant any more. HTTP 404.
     #[error("the registry does not know the tenant any more")]
     Gone,
@@ -55,6 +58,13 @@ impl From<Refusal> for StorageError {
 }
 
 fn refusal(error: &sqlx::Error) -> Option<&Refusal> {
+    match error {
+        sqlx::Error::Configuration(source) => source.downcast_ref(),
+        _ => None,
+    }
+}
+
+fn busy(error: &sqlx::Error) -> Option<&Busy> {
     match error {
         sqlx::Error::Configuration(source) => source.downcast_ref(),
         _ => None,
@@ -100,7 +110,7 @@ impl StorageError {
         self.sql_state().is_some_and(|code| code.starts_with("22"))
     }
 
-    /// Could the database not be reached, or has it no connection to give?
+    /// Could the database not be reached, or has it no connection to give ([`busy`](Self::busy))?
     pub fn is_unavailable(&self) -> bool {
         is_unavailable(&self.source)
     }
@@ -117,6 +127,11 @@ impl StorageError {
             sqlx::Error::Configuration(source) => source.downcast_ref(),
             _ => None,
         }
+    }
+
+    /// Had the tenant as much under way as it may have, so that no connection was taken for it? HTTP 503 or 429.
+    pub fn busy(&self) -> Option<&Busy> {
+        busy(&self.source)
     }
 
     /// The constraint that refused the row. For the program, not for people: it can tell of rows
@@ -149,6 +164,7 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Configuration(source) => source.is::<Busy>(),
         // Class 08: connection; 53300: too many connections; 57P01-57P03: shutting down, starting up.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("08") || matches!(&*code, "53300" | "57P01" | "57P02" | "57P03")
@@ -232,6 +248,9 @@ pub enum ResolveError {
     /// The tenant's home is at a version that this program cannot work with. HTTP 503.
     #[error(transparent)]
     Unsupported(UnsupportedHome),
+    /// The tenant is served in another region. HTTP 421, with the place to go.
+    #[error(transparent)]
+    WrongRegion(WrongRegion),
     /// The registry could not be asked.
     #[error("the tenant registry could not be asked")]
     Storage(#[from] StorageError),
@@ -329,6 +348,25 @@ pub enum ConnectError {
         /// Why.
         source: Box<ConnectError>,
     },
+    /// A replica was refused.
+    #[error("replica {number} of database `{database}`: {source}")]
+    Replica {
+        /// The database.
+        database: String,
+        /// Counted from zero, in the order in which they were named.
+        number: usize,
+        /// Why.
+        source: Box<ConnectError>,
+    },
+    /// A replica of a database that was not named.
+    #[error("there is no database `{name}` of which there could be a replica: name it, or correct the name")]
+    ReplicaOfNone {
+        /// As given.
+        name: String,
+    },
+    /// The server is not what a replica must be.
+    #[error(transparent)]
+    NotAReplica(#[from] ReplicaFault),
     /// A name that no database can have.
     #[error(
         "`{name}` cannot name a database: use lower-case letters, digits, `-` and `_`, each name once, not `main`"

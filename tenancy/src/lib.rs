@@ -45,8 +45,10 @@ mod outbox;
 mod own_role;
 mod place;
 mod pooler;
+mod region;
 mod registry;
 mod relay;
+mod replica;
 mod resolve;
 mod run;
 mod savepoint;
@@ -62,6 +64,7 @@ mod token;
 mod tx;
 mod warm;
 
+pub mod admission;
 pub mod archive;
 pub mod doctor;
 pub mod fleet;
@@ -92,7 +95,9 @@ pub use member::MemberLogin;
 pub use options::{IsolationLevel, PlanLimits, TxOptions};
 pub use outbox::{OutboxEvent, PublishedEvent};
 pub use place::{HomePlace, InvalidPlace};
+pub use region::WrongRegion;
 pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder, Stretch, Tail};
+pub use replica::{ReplicaFault, ServedBy};
 pub use resolve::{
     ApiKeyRefusal, ApiKeySecret, Host, InvalidHost, InvalidResolver, ReservedNames, Resolution, Resolver,
     ResolverBuilder, Source, TokenSubject, TokenTenant, TrustedCaller, TrustedProxy,

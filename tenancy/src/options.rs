@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use crate::Status;
+use crate::{CommitToken, Status, TenantId, replica::WalPosition};
 
 /// What transactions see of each other (PostgreSQL manual, "Transaction Isolation").
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +37,17 @@ pub struct TxOptions {
     statement_timeout: Option<Duration>,
     lock_timeout: Option<Duration>,
     beyond_plan: bool,
+    required: Option<Required>,
+    staleness: Option<Duration>,
+    on_primary: bool,
+}
+
+/// What a token asks of whoever answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Required {
+    tenant: TenantId,
+    epoch: i64,
+    position: WalPosition,
 }
 
 /// What a tenant's plan allows each of its transactions, unless they ask for less.
@@ -146,6 +157,50 @@ impl TxOptions {
         self.statement_timeout = bounded(self.statement_timeout, plan.statement_timeout);
         self.lock_timeout = bounded(self.lock_timeout, plan.lock_timeout);
         self
+    }
+
+    /// It sees at least the state that the token was taken of, as the session's own token has it
+    /// ([`Session::at_least`](crate::Session::at_least)). For one that only reads: a replica that has come as far
+    /// answers it, else the primary.
+    #[must_use]
+    pub fn at_least(mut self, token: &CommitToken) -> Self {
+        self.required =
+            Some(Required { tenant: token.tenant(), epoch: token.epoch(), position: WalPosition::of(token) });
+        self
+    }
+
+    /// For one that only reads: a replica may answer it that shows what had been committed this long ago, and whatever
+    /// a token asks for besides. Counted from the time of the question, by this process's clock alone.
+    #[must_use]
+    pub fn at_most_stale(mut self, age: Duration) -> Self {
+        self.staleness = Some(age);
+        self
+    }
+
+    /// The primary answers it, whatever a replica could.
+    #[must_use]
+    pub fn on_primary(mut self) -> Self {
+        self.on_primary = true;
+        self
+    }
+
+    /// A standby has no serializable transactions.
+    pub(crate) fn may_be_on_replica(&self) -> bool {
+        self.read_only && !self.on_primary && !self.is_serializable()
+    }
+
+    pub(crate) fn is_read_committed(&self) -> bool {
+        self.level == IsolationLevel::ReadCommitted
+    }
+
+    pub(crate) fn staleness(&self) -> Option<Duration> {
+        self.staleness
+    }
+
+    /// Epoch and position that it must have reached for this tenant.
+    pub(crate) fn required_of(&self, tenant: TenantId) -> Option<(i64, WalPosition)> {
+        let required = self.required.filter(|required| required.tenant == tenant)?;
+        Some((required.epoch, required.position))
     }
 
     /// The text that begins the transaction; nothing in it comes from outside.

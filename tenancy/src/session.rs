@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Authority, Tenant, TenantId};
+use crate::{Authority, CommitToken, Tenant, TenantId, replica::WalPosition};
 
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,6 +76,7 @@ struct Inner {
     ip: Option<IpAddr>,
     user_agent: Option<String>,
     authority: Option<Authority>,
+    token: Option<CommitToken>,
 }
 
 impl Session {
@@ -88,6 +89,7 @@ impl Session {
             ip: None,
             user_agent: None,
             authority: None,
+            token: None,
         }))
     }
 
@@ -107,6 +109,40 @@ impl Session {
     #[must_use]
     pub fn user_agent(self, name: impl Into<String>) -> Self {
         self.with(|inner| inner.user_agent = Some(name.into()))
+    }
+
+    /// What is read in it sees at least the state that the token was taken of, be it on a replica: what this actor, or
+    /// whoever handed on the token, has written before. Of several the latest counts; one of another tenant says
+    /// nothing, and is left out.
+    ///
+    /// ```no_run
+    /// # async fn example(tenants: formwork_tenancy::Tenants, session: formwork_tenancy::Session)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut tx = tenants.begin(&session).await?;
+    /// sqlx::query("update projects set name = $1").bind("Harbour bridge").execute(&mut *tx).await?;
+    /// let token = tx.commit().await?;
+    /// // The client sends the token back with its next request.
+    /// let mut tx = tenants.begin_read(&session.at_least(&token)).await?;
+    /// println!("served by {:?}", tx.served_by());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn at_least(self, token: &CommitToken) -> Self {
+        let key = |token: &CommitToken| (token.epoch(), WalPosition::of(token));
+        let is_later = self.0.token.as_ref().is_none_or(|known| key(known) < key(token));
+        if token.tenant() != self.tenant_id() || !is_later {
+            return self;
+        }
+        self.with(|inner| inner.token = Some(token.clone()))
+    }
+
+    /// The state that it must see at least, when one was given.
+    pub fn token(&self) -> Option<&CommitToken> {
+        self.0.token.as_ref()
+    }
+
+    pub(crate) fn required(&self) -> Option<(i64, WalPosition)> {
+        self.token().map(|token| (token.epoch(), WalPosition::of(token)))
     }
 
     /// The tenant.

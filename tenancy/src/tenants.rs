@@ -4,24 +4,28 @@ use std::{
     collections::{BTreeMap, HashMap},
     str::FromStr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
-    AssertSqlSafe,
+    AssertSqlSafe, Row,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 use crate::{
-    ConnectError, Host, MigrationRange, PlanLimits, Refusal, ReservedNames, Session, StorageError, Tenant,
-    TenantTx, TxOptions,
+    ConnectError, Host, MigrationRange, PlanLimits, Refusal, ReservedNames, ServedBy, Session, StorageError,
+    Tenant, TenantId, TenantTx, TxOptions,
+    admission::{Admission, Budget, FairQueue, Fairness},
     conn::TenantConn,
     databases::{Database, Databases, MAIN, is_database_name},
     pooler,
+    region::Regions,
     registry::{FRESHNESS, Registry},
+    replica::{Needs, WalPosition},
     resolve::Lookups,
     supported::Supported,
     tx::settings,
+    warm::Warm,
 };
 
 /// Settings of no tenant: also those are put away that statements have left on the connection.
@@ -52,10 +56,16 @@ pub struct Tenants {
     base_domains: Arc<[Host]>,
     reserved_names: Arc<ReservedNames>,
     lookups: Lookups,
-    max_connections: u32,
-    prepared: bool,
+    pub(crate) max_connections: u32,
+    pub(crate) prepared: bool,
     /// How long to ask whether there is a pooler, where none was declared.
-    pooler_within: Option<Duration>,
+    pub(crate) pooler_within: Option<Duration>,
+    pub(crate) regions: Regions,
+    /// How long a replica may take before the primary is asked.
+    pub(crate) replica_patience: Duration,
+    read_staleness: Option<Duration>,
+    #[cfg(feature = "testing")]
+    budget: Option<Arc<Budget>>,
     notifies: bool,
     plans: Arc<Plans>,
     supported: Arc<Supported>,
@@ -79,6 +89,12 @@ pub struct TenantsBuilder {
     plans: Plans,
     supported: Supported,
     databases: Vec<(String, PgConnectOptions)>,
+    replicas: Vec<(String, PgConnectOptions)>,
+    replica_patience: Duration,
+    read_staleness: Option<Duration>,
+    region: Option<String>,
+    fairness: Fairness,
+    max_connections_total: Option<u32>,
 }
 
 /// How statements are prepared through a transaction pooler.
@@ -101,6 +117,12 @@ impl Tenants {
             plans: Plans::default(),
             supported: Supported::default(),
             databases: Vec::new(),
+            replicas: Vec::new(),
+            replica_patience: Duration::from_millis(500),
+            read_staleness: None,
+            region: None,
+            fairness: Fairness::new(),
+            max_connections_total: None,
         }
     }
 
@@ -118,7 +140,9 @@ impl Tenants {
         self.begin_with(session, TxOptions::new()).await
     }
 
-    /// Begins a transaction that may not write.
+    /// Begins a transaction that may not write: on a replica ([`TenantsBuilder::replica`]) that is known to have come as
+    /// far as the session's token asks, or that is no older than was allowed; else on the primary.
+    /// [`TenantTx::served_by`] tells which.
     ///
     /// # Errors
     ///
@@ -141,11 +165,27 @@ impl Tenants {
         if let Some(unsupported) = session.tenant().unsupported() {
             return Err(Refusal::Home(unsupported.clone()).into());
         }
+        if let Some(wrong) = self.wrong_region(session.tenant()).await {
+            return Err(Refusal::WrongRegion(wrong).into());
+        }
         self.admit(session).await?;
         let plan = self.plans.named.get(session.tenant().plan()).unwrap_or(&self.plans.others);
         let database = self.checked_database(session.tenant().database_name()).await?;
-        let conn = self.connection(database, options.within(*plan), settings(session.tenant())).await?;
-        Ok(TenantTx::new(conn, session, &options, self.notifies))
+        let bounded = options.within(*plan);
+        let needs = database.replicas.needs(session, &bounded, self.read_staleness);
+        let there = match needs {
+            Needs::Position(position) => self.begin_on_replica(database, session, &bounded, position).await,
+            Needs::Primary | Needs::Mark => None,
+        };
+        let (conn, by) = match there {
+            Some(there) => there,
+            None => {
+                let text = bounded.begin_text() + &settings(session.tenant());
+                let conn = self.connection(database, session.tenant_id(), text, needs == Needs::Mark).await?;
+                (conn, ServedBy::Primary)
+            }
+        };
+        Ok(TenantTx::new(conn, session, &options, self.notifies).served(by, database.replicas.marks()))
     }
 
     /// Can the database be reached?
@@ -182,10 +222,23 @@ impl Tenants {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        for database in std::iter::once(self.databases.main()).chain(self.databases.others()) {
-            database.connections.turn_off();
-            database.connections.pool().close().await;
+        let databases = std::iter::once(self.databases.main()).chain(self.databases.others());
+        for server in databases.flat_map(|database| database.replicas.servers().chain([database])) {
+            server.connections.turn_off();
+            server.connections.pool().close().await;
         }
+    }
+
+    /// How many of the tenant's transactions wait for a connection to the primary of its database now.
+    pub fn waiting(&self, tenant: &Tenant) -> usize {
+        let database = self.databases.named(tenant.database_name());
+        database.map_or(0, |database| database.admission.waiting(tenant.id()))
+    }
+
+    /// How many connections are open, where there is a limit over all databases.
+    #[cfg(feature = "testing")]
+    pub fn open_connections(&self) -> Option<u32> {
+        self.budget.as_ref().map(|budget| budget.open())
     }
 
     /// The main database's pool, on which anybody could run anything: for tests that look for what was left behind.
@@ -232,8 +285,14 @@ impl Tenants {
         self.outside_of(database, TxOptions::new().read_only()).await
     }
 
-    async fn outside_of(&self, database: &Database, options: TxOptions) -> Result<TenantConn, StorageError> {
-        self.connection(database, options, NOBODY.to_owned()).await
+    pub(crate) async fn outside_of(
+        &self,
+        database: &Database,
+        options: TxOptions,
+    ) -> Result<TenantConn, StorageError> {
+        // What is nobody's takes its turn as one tenant more.
+        let nobody = TenantId::from(uuid::Uuid::nil());
+        self.connection(database, nobody, options.begin_text() + NOBODY, false).await
     }
 
     /// What the registry says now, when the entry is older than an answer may be. It is asked by identity, so that
@@ -273,15 +332,25 @@ impl Tenants {
     async fn connection(
         &self,
         database: &Database,
-        options: TxOptions,
-        settings: String,
+        who: TenantId,
+        mut text: String,
+        marks: bool,
     ) -> Result<TenantConn, StorageError> {
-        let text = options.begin_text() + &settings;
+        if marks {
+            text.push_str("; select pg_catalog.pg_current_wal_insert_lsn()::text");
+        }
+        let admitted = database.admission.enter(who).await?;
         let mut spare = self.max_connections;
         loop {
             let conn = database.connections.take().await?;
+            let sent = Instant::now();
             match TenantConn::begin(&database.connections, conn, text.clone(), self.prepared).await {
-                Ok(conn) => return Ok(conn),
+                Ok((conn, answer)) => {
+                    if let (Some(row), Some(marks)) = (answer, database.replicas.marks()) {
+                        marks.set(sent, WalPosition::parse(row.try_get(0)?).unwrap_or_default());
+                    }
+                    return Ok(conn.keep(admitted));
+                }
                 Err(error) => {
                     let error = StorageError::from(error);
                     if !error.is_unavailable() || spare == 0 {
@@ -321,7 +390,72 @@ impl TenantsBuilder {
         self
     }
 
-    /// Upper bound of connections to each database.
+    /// A standby of the database with this name, `main` or one of the [others](Self::database). May be given more than
+    /// once. [`begin_read`](Tenants::begin_read) goes there when the session has a token, or when a replica of some age
+    /// is [good enough](Self::read_staleness); whatever is wrong with a replica, the primary answers.
+    ///
+    /// It is looked at before it is used: that it is a standby of this database, and that its login is one that row
+    /// security holds.
+    ///
+    /// ```no_run
+    /// # async fn example(standby: sqlx::postgres::PgConnectOptions) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use formwork_tenancy::Tenants;
+    ///
+    /// let tenants = Tenants::builder()
+    ///     .replica("main", standby)
+    ///     .read_staleness(Duration::from_secs(1))
+    ///     .connect("postgres://formwork_app@localhost/app")
+    ///     .await?;
+    /// # drop(tenants);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn replica(mut self, database: impl Into<String>, options: PgConnectOptions) -> Self {
+        self.replicas.push((database.into(), options));
+        self
+    }
+
+    /// Reads without a token may be answered by a replica that shows what had been committed this long ago. Without
+    /// this call they go to the primary, unless they say so themselves ([`TxOptions::at_most_stale`]).
+    #[must_use]
+    pub fn read_staleness(mut self, age: Duration) -> Self {
+        self.read_staleness = Some(age);
+        self
+    }
+
+    /// How long a replica may take to begin a transaction before the primary is asked: half a second, unless it is
+    /// said otherwise. Waiting for its turn there is not more than this either.
+    #[must_use]
+    pub fn replica_patience(mut self, limit: Duration) -> Self {
+        self.replica_patience = limit;
+        self
+    }
+
+    /// The region that this process serves, as the registry calls it: a tenant of another is refused with the place to
+    /// go. Without this call whatever can be reached is served.
+    #[must_use]
+    pub fn region(mut self, name: impl Into<String>) -> Self {
+        self.region = Some(name.into());
+        self
+    }
+
+    /// How the connections to each database are shared between its tenants.
+    #[must_use]
+    pub fn fairness(mut self, fairness: Fairness) -> Self {
+        self.fairness = fairness;
+        self
+    }
+
+    /// Upper bound of connections to all databases and replicas together: to open one more, the one that has rested
+    /// longest is closed. A database that is looked at for the first time may have two more for that moment.
+    #[must_use]
+    pub fn max_connections_total(mut self, count: u32) -> Self {
+        self.max_connections_total = Some(count.max(1));
+        self
+    }
+
+    /// Upper bound of connections to each database, and to each replica.
     #[must_use]
     pub fn max_connections(mut self, count: u32) -> Self {
         self.max_connections = count.max(1);
@@ -409,27 +543,15 @@ impl TenantsBuilder {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(self, options: PgConnectOptions) -> Result<Tenants, ConnectError> {
-        let pool = |options: PgConnectOptions| {
-            PgPoolOptions::new()
-                .max_connections(self.max_connections)
-                .acquire_timeout(self.acquire_timeout)
-                .test_before_acquire(false)
-                .connect_lazy_with(options.application_name("formwork"))
-        };
         let base_domain = |text: &String| match text.parse::<Host>() {
             Ok(host) if host.is_name() => Ok(host),
             _ => Err(ConnectError::BaseDomain { domain: text.clone() }),
         };
         let base_domains = self.base_domains.iter().map(base_domain).collect::<Result<_, _>>()?;
-        let mut others = BTreeMap::new();
-        for (name, options) in self.databases {
-            if name == MAIN || !is_database_name(&name) || others.contains_key(&name) {
-                return Err(ConnectError::Name { name });
-            }
-            others.insert(name, pool(options));
-        }
+        let budget = self.max_connections_total.map(|total| Budget::new(total, self.fairness));
+        let databases = self.databases_by(options, budget.as_ref())?;
         let tenants = Tenants {
-            databases: Databases::new(pool(options), others),
+            databases,
             registry: Registry::new(),
             base_domains,
             reserved_names: Arc::new(self.reserved_names),
@@ -437,14 +559,20 @@ impl TenantsBuilder {
             max_connections: self.max_connections,
             prepared: self.pooler != Some(Statements::Unnamed),
             pooler_within: self.pooler.is_none().then_some(self.acquire_timeout),
+            regions: Regions::new(self.region),
+            replica_patience: self.replica_patience,
+            read_staleness: self.read_staleness,
+            #[cfg(feature = "testing")]
+            budget,
             notifies: self.notifies,
             plans: Arc::new(self.plans),
             supported: Arc::new(self.supported),
         };
         refuse_privileged_login(&tenants, tenants.databases.main()).await?;
+        tenants.verify_replicas(tenants.databases.main()).await?;
         for database in tenants.databases.others() {
             match refuse_privileged_login(&tenants, database).await {
-                Ok(()) => {}
+                Ok(()) => tenants.verify_replicas(database).await?,
                 Err(ConnectError::Storage(error)) if error.is_unavailable() => {
                     tracing::warn!(database = %database.name, %error, "a database cannot be reached");
                 }
@@ -456,11 +584,47 @@ impl TenantsBuilder {
         }
         Ok(tenants)
     }
+
+    /// Nothing is connected yet.
+    fn databases_by(
+        &self,
+        main: PgConnectOptions,
+        budget: Option<&Arc<Budget>>,
+    ) -> Result<Databases, ConnectError> {
+        let server = |name: &str, options: PgConnectOptions| {
+            let pool = PgPoolOptions::new()
+                .max_connections(self.max_connections)
+                .acquire_timeout(self.acquire_timeout)
+                .test_before_acquire(false)
+                .connect_lazy_with(options.application_name("formwork"));
+            let queue = FairQueue::new(self.max_connections, self.fairness);
+            let admission = Admission::new(queue, budget.cloned(), self.acquire_timeout);
+            Database::new(name, Warm::new(pool, budget.cloned()), admission)
+        };
+        let database = |name: &str, options: PgConnectOptions| {
+            let replicas = self.replicas.iter().filter(|(of, _)| of == name);
+            server(name, options).with_replicas(replicas.map(|(of, options)| server(of, options.clone())))
+        };
+        let mut others = BTreeMap::new();
+        for (name, options) in &self.databases {
+            if name == MAIN || !is_database_name(name) || others.contains_key(name) {
+                return Err(ConnectError::Name { name: name.clone() });
+            }
+            others.insert(name.clone(), database(name, options.clone()));
+        }
+        if let Some((name, _)) = self.replicas.iter().find(|(of, _)| of != MAIN && !others.contains_key(of)) {
+            return Err(ConnectError::ReplicaOfNone { name: name.clone() });
+        }
+        Ok(Databases::new(database(MAIN, main), others))
+    }
 }
 
 /// A superuser, a login with BYPASSRLS, a member of one, or an owner of tables is not held by row
 /// security (PostgreSQL manual, "Row Security Policies").
-async fn refuse_privileged_login(tenants: &Tenants, database: &Database) -> Result<(), ConnectError> {
+pub(crate) async fn refuse_privileged_login(
+    tenants: &Tenants,
+    database: &Database,
+) -> Result<(), ConnectError> {
     if let Some(within) = tenants.pooler_within {
         let options = database.connections.pool().connect_options();
         if pooler::is_seen(&options, within).await? {

@@ -3,14 +3,17 @@
 use std::{
     fmt,
     ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Instant,
 };
 
 use sqlx::{PgConnection, Row};
 
 use crate::{
-    CommitError, CommitToken, Session, StorageError, Tenant, TenantId, TxOptions,
+    CommitError, CommitToken, ServedBy, Session, StorageError, Tenant, TenantId, TxOptions,
     conn::{CommitAnswer, TenantConn, ends_connection},
     own_role,
+    replica::{Marks, WalPosition},
 };
 
 /// A transaction of one session's tenant.
@@ -31,6 +34,9 @@ pub struct TenantTx {
     pub(crate) open_savepoints: u32,
     /// Whoever appends to a stream wakes its followers.
     pub(crate) notifies: bool,
+    served_by: ServedBy,
+    /// Where the commit says how far the primary's log is, for whoever reads on a replica.
+    marks: Option<Arc<Marks>>,
 }
 
 /// The settings that make a transaction a tenant's. Only a UUID and a checked identifier are formatted.
@@ -61,7 +67,21 @@ impl TenantTx {
             extensions: http::Extensions::new(),
             open_savepoints: 0,
             notifies,
+            served_by: ServedBy::Primary,
+            marks: None,
         }
+    }
+
+    pub(crate) fn served(mut self, by: ServedBy, marks: Option<&Arc<Marks>>) -> Self {
+        self.served_by = by;
+        self.marks = marks.cloned();
+        self
+    }
+
+    /// Who answers its statements: the primary, or a replica that was far enough. What a replica shows may be older
+    /// than what the primary does, and `pg_current_snapshot()` there does not name what is still running.
+    pub fn served_by(&self) -> ServedBy {
+        self.served_by
     }
 
     /// Whose work this is.
@@ -114,8 +134,13 @@ impl TenantTx {
         }
         let (id, epoch) = (self.tenant_id(), self.tenant().epoch());
         let confirm = format!("select platform.confirm_tenant('{id}', {epoch})");
+        let sent = self.marks.as_ref().map(|_| Instant::now());
         let answer = self.conn.commit(confirm).await;
-        token_of(self.tenant(), answer)
+        let token = token_of(self.tenant(), answer)?;
+        if let (Some(marks), Some(sent)) = (&self.marks, sent) {
+            marks.set(sent, WalPosition::of(&token));
+        }
+        Ok(token)
     }
 
     /// Undoes everything, and waits until it is undone.

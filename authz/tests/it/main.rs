@@ -20,6 +20,7 @@ mod naive;
 mod random;
 mod round_trip;
 mod schema_errors;
+mod standby;
 mod store;
 mod terms;
 mod watch;

@@ -33,6 +33,15 @@ pub(super) struct Serve {
     /// The most database connections.
     #[arg(long, default_value_t = 20, env = "FORMWORK_MAX_CONNECTIONS")]
     max_connections: u32,
+    /// The most connections to all databases and replicas together.
+    #[arg(long, env = "FORMWORK_MAX_CONNECTIONS_TOTAL")]
+    max_connections_total: Option<u32>,
+    /// The region that this process serves: requests for tenants of another are answered with 421 and the place to go.
+    #[arg(long, env = "FORMWORK_REGION")]
+    region: Option<String>,
+    /// How many seconds old a read may be that does not say what it must see; only with FORMWORK_REPLICAS.
+    #[arg(long, env = "FORMWORK_READ_STALENESS", value_name = "SECONDS")]
+    read_staleness: Option<u64>,
     /// DATABASE_URL is a pooler in transaction mode.
     #[arg(long, env = "FORMWORK_TRANSACTION_POOLER")]
     transaction_pooler: bool,
@@ -51,6 +60,15 @@ impl Serve {
         }
         if self.transaction_pooler {
             builder = builder.transaction_pooler();
+        }
+        if let Some(total) = self.max_connections_total {
+            builder = builder.max_connections_total(total);
+        }
+        if let Some(region) = &self.region {
+            builder = builder.region(region);
+        }
+        if let Some(seconds) = self.read_staleness {
+            builder = builder.read_staleness(Duration::from_secs(seconds));
         }
         let databases = Databases::named();
         let tenants = tokio::select! {

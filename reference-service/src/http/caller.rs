@@ -3,7 +3,7 @@
 use std::{
     ops::{Deref, DerefMut},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -22,11 +22,34 @@ pub struct Caller {
     session: Session,
     access: Access,
     asked: Arc<AtomicBool>,
+    committed: Committed,
+}
+
+/// The token of a request's last commit, for its answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Committed(Arc<Mutex<Option<CommitToken>>>);
+
+impl Committed {
+    fn set(&self, token: &CommitToken) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+    }
+
+    /// None when the request has written nothing.
+    pub(crate) fn take(&self) -> Option<CommitToken> {
+        let token = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        token.filter(|token| token.xid().is_some())
+    }
 }
 
 impl Caller {
-    pub(crate) fn new(app: App, session: Session, access: Access, asked: Arc<AtomicBool>) -> Self {
-        Self { app, session, access, asked }
+    pub(crate) fn new(
+        app: App,
+        session: Session,
+        access: Access,
+        asked: Arc<AtomicBool>,
+        committed: Committed,
+    ) -> Self {
+        Self { app, session, access, asked, committed }
     }
 
     /// Begins the request's transaction.
@@ -154,7 +177,9 @@ impl Work {
     ///
     /// When nothing was stored, or it cannot be told whether it was.
     pub async fn commit(self) -> Result<CommitToken, ApiError> {
-        Ok(self.tx.commit().await?)
+        let token = self.tx.commit().await?;
+        self.caller.committed.set(&token);
+        Ok(token)
     }
 
     /// The one place that decides between 403 and 404.

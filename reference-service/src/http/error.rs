@@ -11,6 +11,7 @@ use formwork_audit::AuditError;
 use formwork_authz::{CheckError, WriteError};
 use formwork_tenancy::{
     CommitError, InvalidCursor, Limit, Refusal, ResolveError, Status, StorageError, UnsupportedHome,
+    WrongRegion,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -179,6 +180,39 @@ impl ApiError {
         error
     }
 
+    /// 421: the tenant is served elsewhere; the document says where, and so does `Location`.
+    fn wrong_region(wrong: &WrongRegion) -> Self {
+        let detail = match wrong.place() {
+            Some(_) => "this tenant is served in another region: send the request to `place`",
+            None => "this tenant is served in another region",
+        };
+        let mut error = Self::new(StatusCode::MISDIRECTED_REQUEST, "wrong-region", detail);
+        error.extra = Some(json!({"region": wrong.region(), "place": wrong.place()}));
+        error
+    }
+
+    /// 503: the tenant's database is none of this process's. Another may know it, or this one soon.
+    fn unknown_database(cause: StorageError) -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "tenant-elsewhere",
+            "this tenant cannot be served here at the moment: try again shortly",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
+    /// 503: as much of the tenant's is under way as may be, and nothing was begun.
+    fn tenant_busy(cause: StorageError) -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "tenant-busy",
+            "too much is under way for this tenant at once, and nothing was begun: try again shortly",
+        );
+        error.cause = Some(cause.into());
+        error
+    }
+
     /// 503: a statement met its time limit, and would again.
     fn too_slow(cause: StorageError) -> Self {
         let mut error = Self::new(
@@ -222,10 +256,12 @@ impl ApiError {
                 fields.extend(extra);
             }
         }
+        let place = document.get("place").and_then(Value::as_str).and_then(|place| place.parse().ok());
         let mut response = Response::new(Body::from(document.to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(place.map(|place: HeaderValue| (header::LOCATION, place)));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -274,6 +310,7 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         match error.refusal() {
             Some(Refusal::Home(unsupported)) => return Self::home_version(unsupported.clone()),
+            Some(Refusal::WrongRegion(wrong)) => return Self::wrong_region(wrong),
             Some(refusal @ Refusal::Administrator(_)) => {
                 return Self::new(StatusCode::FORBIDDEN, "administrator-refused", refusal.to_string());
             }
@@ -289,7 +326,11 @@ impl From<StorageError> for ApiError {
         if error.limit() == Some(Limit::Statement) {
             return Self::too_slow(error);
         }
-        if error.is_unavailable() {
+        if error.busy().is_some() {
+            Self::tenant_busy(error)
+        } else if error.unknown_database().is_some() {
+            Self::unknown_database(error)
+        } else if error.is_unavailable() {
             Self::unavailable(error)
         } else if error.is_retryable() {
             Self::busy(error)
@@ -328,6 +369,7 @@ impl From<ResolveError> for ApiError {
                 Self::new(status, code, "the token is of another tenant than this host: sign in here")
             }
             ResolveError::Unsupported(unsupported) => Self::home_version(unsupported),
+            ResolveError::WrongRegion(wrong) => Self::wrong_region(&wrong),
             ResolveError::Storage(error) => error.into(),
             _ => Self::new(status, code, detail),
         }

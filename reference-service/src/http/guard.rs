@@ -11,22 +11,24 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Authority},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use formwork_tenancy::{Actor, ResolveError, Session, Tenant, TokenTenant};
+use formwork_tenancy::{Actor, CommitToken, ResolveError, Session, Tenant, TokenTenant};
 use futures::FutureExt;
 use uuid::Uuid;
 
 use super::{
-    caller::Caller,
+    caller::{Caller, Committed},
     error::{ApiError, Carried},
     route::Access,
 };
 use crate::app::App;
 
 const CORRELATION: &str = "x-correlation-id";
+/// What a write answers, and what a read that must see it sends along.
+const COMMIT_TOKEN: &str = "x-commit-token";
 
 /// The id that ties a request to its logs, events and answer.
 #[derive(Debug, Clone)]
@@ -96,11 +98,14 @@ fn correlation_of(headers: &HeaderMap) -> String {
 /// Around one route that is not public: token, tenant, session; afterwards, whether the permission was asked.
 pub async fn guard(State((app, access)): State<(App, Access)>, mut request: Request, next: Next) -> Response {
     let asked = Arc::new(AtomicBool::new(false));
-    match caller_of(app, access, &asked, request).await {
+    let committed = Committed::default();
+    match caller_of(app, access, &asked, committed.clone(), request).await {
         Ok(ready) => request = ready,
         Err(error) => return error.into_response(),
     }
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    let token = committed.take().and_then(|token| HeaderValue::from_str(&token.to_string()).ok());
+    response.headers_mut().extend(token.map(|token| (HeaderName::from_static(COMMIT_TOKEN), token)));
     if response.status().is_success() && !asked.load(Ordering::Relaxed) {
         let error = ApiError::internal("a route answered without asking for its permission");
         return error.into_response();
@@ -112,6 +117,7 @@ async fn caller_of(
     app: App,
     access: Access,
     asked: &Arc<AtomicBool>,
+    committed: Committed,
     request: Request,
 ) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
@@ -125,9 +131,17 @@ async fn caller_of(
             return Err(error.into());
         }
     };
-    let session = session_of(&parts, &tenant, Actor::user(claims.sub));
-    parts.extensions.insert(Caller::new(app, session, access, asked.clone()));
+    let mut session = session_of(&parts, &tenant, Actor::user(claims.sub));
+    if let Some(token) = parts.headers.get(COMMIT_TOKEN) {
+        session = session.at_least(&commit_token(token)?);
+    }
+    parts.extensions.insert(Caller::new(app, session, access, asked.clone(), committed));
     Ok(Request::from_parts(parts, body))
+}
+
+fn commit_token(value: &HeaderValue) -> Result<CommitToken, ApiError> {
+    let token = value.to_str().unwrap_or_default().parse();
+    token.map_err(|_| ApiError::invalid(COMMIT_TOKEN, "send back what a write answered in this header"))
 }
 
 /// `actor`'s work for the tenant in this request: by which correlation id, from where, with what.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, PgConnection, PgTransaction};
 
-use super::{ControlError, ControlPlane, SHARED};
+use super::{ControlError, ControlPlane, SHARED, regions};
 use crate::{
     HomePlace, Isolation, TenantId,
     databases::MAIN,
@@ -28,6 +28,7 @@ pub struct NewTenant {
     place: Option<HomePlace>,
     currency: String,
     own_role: bool,
+    residency: Option<Vec<String>>,
 }
 
 impl NewTenant {
@@ -46,6 +47,7 @@ impl NewTenant {
             place,
             currency: "KWD".to_owned(),
             own_role: false,
+            residency: None,
         }
     }
 
@@ -63,6 +65,14 @@ impl NewTenant {
         self
     }
 
+    /// Its data may lie in this region; in others too when this is called for them. Without this call anywhere. Neither
+    /// provisioning nor a move brings it elsewhere.
+    #[must_use]
+    pub fn resides_in(mut self, region: impl Into<String>) -> Self {
+        self.residency.get_or_insert_default().push(region.into());
+        self
+    }
+
     /// ISO 4217 code used where none is given.
     #[must_use]
     pub fn currency(mut self, code: impl Into<String>) -> Self {
@@ -76,7 +86,9 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// [`ControlError::Taken`] when the slug is in use, [`ControlError::Reserved`] when it is not to be had; [`ControlError::UnknownDatabase`]. Nothing is left behind by a
+    /// [`ControlError::Taken`] when the slug is in use, [`ControlError::Reserved`] when it is not to be had;
+    /// [`ControlError::UnknownDatabase`]; [`ControlError::Residency`] when the tenant's data may not lie there. Nothing is
+    /// left behind by a
     /// failure.
     #[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
     pub async fn provision(&self, tenant: &NewTenant) -> Result<TenantId, ControlError> {
@@ -101,10 +113,12 @@ impl ControlPlane {
         if tenant.own_role {
             own_role::check(&mut tx).await?;
         }
+        let region = self.region_in(&mut tx, database).await?;
+        regions::check_residency(&tenant.slug, &region, tenant.residency.as_deref())?;
         let inserted = sqlx::query(
-            "insert into platform.tenants
-               (id, slug, name, status, isolation, database_name, schema_name, region, default_currency, own_role)
-             values ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9) on conflict (slug) do nothing",
+            "insert into platform.tenants (id, slug, name, status, isolation, database_name, schema_name, region,
+                                           default_currency, own_role, residency)
+             values ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $10) on conflict (slug) do nothing",
         )
         .bind(id.as_uuid())
         .bind(&tenant.slug)
@@ -112,9 +126,10 @@ impl ControlPlane {
         .bind(place.isolation().as_str())
         .bind(database)
         .bind(&schema)
-        .bind(self.region_of(database))
+        .bind(&region)
         .bind(&tenant.currency)
         .bind(tenant.own_role)
+        .bind(&tenant.residency)
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 0 {

@@ -9,6 +9,7 @@ const DEFINERS: &[&str] = &[
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
     "platform.tenant_home(uuid)",
+    "platform.region_by_name(text)",
     "platform.administrator_grant(uuid, uuid)",
     "platform.use_administrator_grant(uuid, uuid, uuid, jsonb)",
     "platform.member_by_email(uuid, text)",

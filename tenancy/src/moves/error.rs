@@ -56,6 +56,14 @@ pub enum MoveRefusal {
     /// It lives there.
     #[error("the tenant lives there already")]
     AlreadyThere,
+    /// The tenant's data may not lie in that region.
+    #[error("the tenant's data may lie in {} only, not in region `{region}`", allowed.join(", "))]
+    Residency {
+        /// The region of the database that it was to be moved to.
+        region: String,
+        /// Where they may lie.
+        allowed: Vec<String>,
+    },
     /// The place is in a database that this control plane was not told of.
     #[error(transparent)]
     UnknownDatabase(UnknownDatabase),

@@ -83,6 +83,9 @@ impl OpenMove {
     }
 }
 
+/// Status, database, schema, epoch, whether it has a role of its own, and the regions that it may lie in.
+type Lives = (String, String, String, i64, bool, Option<Vec<String>>);
+
 /// One line of the ledger.
 #[derive(Debug, Clone)]
 pub(super) struct Move {
@@ -134,14 +137,18 @@ impl Move {
         to: &HomePlace,
         region: &str,
     ) -> Result<Self, MoveError> {
-        let found: Option<(String, String, String, i64, bool)> = sqlx::query_as(
-            "select status, database_name, schema_name, epoch, own_role from platform.tenants where id = $1",
+        let found: Option<Lives> = sqlx::query_as(
+            "select status, database_name, schema_name, epoch, own_role, residency
+               from platform.tenants where id = $1",
         )
         .bind(tenant.as_uuid())
         .fetch_optional(&mut main.conn)
         .await?;
-        let (status, database, schema, epoch, own_role) =
+        let (status, database, schema, epoch, own_role, residency) =
             found.ok_or(MoveRefusal::UnknownTenant { tenant })?;
+        if let Some(allowed) = residency.filter(|allowed| !allowed.iter().any(|name| name == region)) {
+            return Err(MoveRefusal::Residency { region: region.to_owned(), allowed }.into());
+        }
         if own_role {
             return Err(MoveRefusal::OwnRole.into());
         }

@@ -84,7 +84,9 @@ impl ControlPlane {
     {
         self.pool_of(to.database_name()).map_err(MoveRefusal::UnknownDatabase)?;
         let mut main = Hand::main(self, tenant).await?;
-        let begun = Move::begin(&mut main, tenant, to, self.region_of(to.database_name())).await?;
+        let region = self.region_in(&mut main.conn, to.database_name()).await;
+        let region = region.map_err(|error| MoveFault::from(error).before_the_move())?;
+        let begun = Move::begin(&mut main, tenant, to, &region).await?;
         self.go_on(main, begun, &progress).await
     }
 

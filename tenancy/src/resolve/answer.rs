@@ -63,6 +63,7 @@ impl ResolveError {
             Self::SeveralMemberships => (StatusCode::FORBIDDEN, "choose-tenant"),
             Self::Untrusted { .. } => (StatusCode::FORBIDDEN, "untrusted-header"),
             Self::NotActive { status } => of_status(*status),
+            Self::WrongRegion(_) => (StatusCode::MISDIRECTED_REQUEST, "wrong-region"),
             Self::Unsupported(_) => (StatusCode::SERVICE_UNAVAILABLE, "tenant-not-ready"),
             Self::Storage(error) if error.is_retryable() => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Storage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

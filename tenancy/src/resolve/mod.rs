@@ -117,6 +117,7 @@ impl Tenants {
         }
         let tenant = found.tenant.ok_or(ResolveError::Unnamed)?;
         serve(&tenant)?;
+        let tenant = self.in_this_region(tenant).await?;
         Ok(Resolution {
             tenant,
             named_by: found.named_by,
