@@ -1,0 +1,3 @@
+//! That what is written down is what the programs write.
+
+mod peers;
