@@ -14,7 +14,8 @@ const tuples = [];
 const kinds = new Map();
 for await (const line of createInterface({ input: process.stdin })) {
   const read = JSON.parse(line);
-  if (read.schema) schema = read.schema;
+  // It wants a line for each relation.
+  if (read.schema) schema = read.schema.replace(/{/g, "{\n").replace(/}/g, "\n}");
   else if (read.tuple) tuples.push(read.tuple);
   else kinds.set(read.kind, [...(kinds.get(read.kind) ?? []), read]);
 }

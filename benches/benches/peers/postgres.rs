@@ -161,7 +161,11 @@ impl Database {
         let took = begun.elapsed();
         eprintln!("peers:   Postgres loaded in {took:.1?}");
         self.run("vacuum (freeze, analyze) tuples");
-        self.run("set jit = off; set plan_cache_mode = force_generic_plan");
+        // A plan that is kept, and one that goes by the indexes: it would read whole teams into a hash table otherwise.
+        self.run(
+            "set jit = off; set plan_cache_mode = force_generic_plan; set enable_seqscan = off; \
+             set enable_hashjoin = off; set enable_mergejoin = off",
+        );
         let size = sqlx::query_scalar::<_, i64>("select pg_total_relation_size('tuples')");
         let size = self.runtime.block_on(size.fetch_one(&mut *self.conn.borrow_mut())).unwrap();
         (took, size as f64 / world.relationships.len() as f64)

@@ -1,6 +1,6 @@
 //! simple-zanzibar: its schema says what ours says, but that `user:*` is a user of that name to it.
 
-use std::num::NonZeroU32;
+use std::{fmt::Write as _, num::NonZeroU32};
 
 use formwork_authz::{Object, Subject};
 use simple_zanzibar::{
@@ -56,12 +56,20 @@ impl Zanzibar {
         let engine = ZanzibarEngine::builder().evaluation_limits(limits).build();
         let mut tuples = String::new();
         for tuple in &world.relationships {
-            tuples.push_str(&tuple.to_string());
-            tuples.push('\n');
+            writeln!(tuples, "{tuple}{}", followed(tuple.relation())).unwrap();
         }
         let policy = PolicyText::from_single_relationship_file(SCHEMA.to_owned(), tuples);
         engine.apply_policy_text(&policy).unwrap();
         Self(engine)
+    }
+}
+
+/// What a rewrite follows is a userset to it: the subject names what is asked of it.
+fn followed(relation: &str) -> &'static str {
+    match relation {
+        "parent" => "#view",
+        "organization" => "#admin",
+        _ => "",
     }
 }
 
