@@ -123,7 +123,6 @@ impl fmt::Display for Scope {
 
 impl<'a> Call<'a> {
     /// A request of this tenant. What else it names (users, addresses, endpoints) is counted inside the tenant.
-    #[inline]
     pub fn of_tenant(tenant: TenantId) -> Self {
         Self { anchor: Anchor::Tenant(tenant), cost: 1, items: SmallVec::new() }
     }
@@ -135,21 +134,18 @@ impl<'a> Call<'a> {
     }
 
     /// Limits all calls of the tenant, or, of a call [from an address](Self::from_ip), all from there.
-    #[inline]
     #[must_use]
     pub fn overall(self, limit: Limit) -> Self {
         self.and(Subject::Anchor, limit)
     }
 
     /// Limits the calls from an address.
-    #[inline]
     #[must_use]
     pub fn ip(self, ip: IpAddr, limit: Limit) -> Self {
         self.and(Subject::Network(Network::of(ip)), limit)
     }
 
     /// Limits the calls of a user.
-    #[inline]
     #[must_use]
     pub fn user(self, user: &'a Actor, limit: Limit) -> Self {
         self.and(Subject::User(user), limit)
@@ -157,29 +153,24 @@ impl<'a> Call<'a> {
 
     /// Limits the calls to an endpoint. Give it its name (`GET /tasks/{id}`), never the path that was asked for, of
     /// which there are as many as a client likes.
-    #[inline]
     #[must_use]
     pub fn endpoint(self, name: &'a str, limit: Limit) -> Self {
         self.and(Subject::Endpoint(name), limit)
     }
 
     /// Limits a user's calls to an endpoint.
-    #[inline]
     #[must_use]
     pub fn user_endpoint(self, user: &'a Actor, name: &'a str, limit: Limit) -> Self {
         self.and(Subject::UserEndpoint(user, name), limit)
     }
 
     /// Units that the call takes of each limit: 1, if nothing is said. None looks without taking.
-    #[inline]
     #[must_use]
     pub fn cost(mut self, units: u32) -> Self {
         self.cost = units;
         self
     }
 
-    /// Inlined with its callers: a call is built in its place, and not handed on from limit to limit.
-    #[inline]
     fn and(mut self, subject: Subject<'a>, limit: Limit) -> Self {
         let item = Item { subject, limit };
         if !self.items.contains(&item) {

@@ -72,12 +72,6 @@ impl MemoryLimiter {
         };
         let anchor = this.secrets[0].hash_one(call.anchor().bits());
         let key = |item: &Item<'_>| Key { anchor, rest: this.secrets[1].hash_one(item) };
-        if let [item] = call.items() {
-            let key = key(item);
-            if let Some(full_at) = table.lock(anchor).known(key) {
-                return one(call, item, full_at, now);
-            }
-        }
         let mut keys: SmallVec<[Key; 4]> = call.items().iter().map(key).collect();
         let mut owed: SmallVec<[u64; 4]> = SmallVec::new();
         let mut shard = table.lock(anchor);
@@ -127,16 +121,6 @@ impl Inner {
             Anchor::Network(_) => Key { anchor: Table::home_of(anchor), rest },
         }
     }
-}
-
-/// The usual call: one limit, which is in use already. The entry is found once, and written where it was found.
-fn one(call: &Call<'_>, item: &Item<'_>, full_at: &mut u64, now: u64) -> Verdict {
-    let owed = full_at.saturating_sub(now);
-    let verdict = Verdict::of(call, &[owed]);
-    if verdict.is_allowed() && call.units() > 0 {
-        *full_at = now.saturating_add(owed).saturating_add(item.limit.owed(call.units()));
-    }
-    verdict
 }
 
 impl MemoryLimiterBuilder {

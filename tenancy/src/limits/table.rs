@@ -144,11 +144,6 @@ impl Shard {
         self.full_at.get(&key).copied().unwrap_or(0)
     }
 
-    /// The entry of a key that has one.
-    pub(super) fn known(&mut self, key: Key) -> Option<&mut u64> {
-        self.full_at.get_mut(&key)
-    }
-
     pub(super) fn set(&mut self, key: Key, full_at: u64) {
         if self.full_at.insert(key, full_at).is_none() {
             *self.held.entry(key.anchor).or_default() += 1;
