@@ -37,7 +37,9 @@ fn results() -> Results {
         engine("Postgres, one indexed query", &one_query),
         engine("Postgres, one recursive statement", &[]),
     ];
-    Results { sizes: vec![Size { tuples: 1, engines }; 2] }
+    let sizes = README.matches(" tuples | Formwork, by ids |").count();
+    assert_ne!(sizes, 0, "the README has a table");
+    Results { sizes: vec![Size { tuples: 1, engines }; sizes] }
 }
 
 #[test]
