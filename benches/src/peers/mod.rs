@@ -1,5 +1,5 @@
 //! Engines that answer the workload's questions, ours among them, each in the form that its own documentation shows
-//! for relationships and that was fastest here.
+//! for relationships.
 //!
 //! INVARIANT: all load the same tuples, and what an engine answers wrongly it is never timed on.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
