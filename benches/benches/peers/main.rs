@@ -6,7 +6,7 @@
 //! for one question. Every question is asked once before and its answer compared with what the workload says; where an
 //! engine is known to answer wrongly, that is asserted too, and it is not timed. Times are the best round's, of
 //! distinct questions: of the thread's processor time in memory, by the clock through Postgres.
-#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench fails by panicking")]
 
 mod contestants;
 mod postgres;
