@@ -6,8 +6,6 @@
 //! answers compared with what the workload says.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench fails by panicking")]
 
-mod workload;
-
 use std::alloc::System;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -19,7 +17,7 @@ use cpu_time::ThreadTime;
 use formwork_authz::{Change, Context, Graph, ObjectId, PermissionId, Relationship, Schema, SubjectId, rel};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
-use workload::{KINDS, Question, SCHEMA, Workload, mixed};
+use formwork_benches::workload::{KINDS, LISTED, Question, SCHEMA, Workload, mixed};
 
 #[global_allocator]
 static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -168,7 +166,7 @@ fn lists(workload: &Workload, graph: &Graph, context: &Context) {
     let view = graph.permission("document", "view").unwrap();
     let edit = graph.permission("document", "edit").unwrap();
     let found = graph.lookup_object_ids(lister, edit, context).unwrap();
-    assert_eq!(found.len(), workload::LISTED);
+    assert_eq!(found.len(), LISTED);
     let objects = best(50, || {
         let start = ThreadTime::now();
         let _ = black_box(graph.lookup_object_ids(lister, edit, context).unwrap());

@@ -3,10 +3,12 @@
 //!
 //! Teams are nested to depth 4 and folders to depth 6. Documents have an owner, editors, viewers, some
 //! who are banned, and some are public.
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use formwork_authz::{Decision, Object, Relationship, Subject};
 
-pub(crate) const SCHEMA: &str = "
+/// In the native language.
+pub const SCHEMA: &str = "
   definition user {}
   definition organization { relation admin: user }
   definition team { relation member: user | team#member }
@@ -27,28 +29,37 @@ pub(crate) const SCHEMA: &str = "
     permission edit = owner + editor - banned
   }";
 
-/// Levels of a tree of folders, and of teams in each other.
-const LEVELS: usize = 6;
+/// Levels of a tree of folders.
+pub const LEVELS: usize = 6;
+/// Levels of teams in each other.
 const NESTED: usize = 4;
 /// Documents of the user with a long list.
-pub(crate) const LISTED: usize = 1_000;
+pub const LISTED: usize = 1_000;
 
+/// How many there are of everything: all else follows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Workload {
+pub struct Workload {
     documents: usize,
     users: usize,
     teams: usize,
     folders: usize,
 }
 
-pub(crate) struct Question {
-    pub(crate) subject: Subject,
-    pub(crate) permission: &'static str,
-    pub(crate) object: Object,
-    pub(crate) answer: Decision,
+/// A question and its answer.
+#[derive(Debug)]
+pub struct Question {
+    /// Who asks.
+    pub subject: Subject,
+    /// For what.
+    pub permission: &'static str,
+    /// On which document.
+    pub object: Object,
+    /// What is right.
+    pub answer: Decision,
 }
 
-pub(crate) const KINDS: [&str; 8] =
+/// Kinds of questions.
+pub const KINDS: [&str; 8] =
     ["direct_hit", "direct_miss", "nested_4", "folder_6", "full_miss", "banned", "wildcard", "admin"];
 
 fn user(n: usize) -> Subject {
@@ -68,14 +79,14 @@ fn members(n: usize) -> Subject {
 }
 
 /// Spreads numbers without a pattern.
-pub(crate) fn mixed(n: usize) -> usize {
+pub fn mixed(n: usize) -> usize {
     let n = (n as u64 ^ 0x9e37_79b9).wrapping_mul(0xff51_afd7_ed55_8ccd);
     ((n ^ (n >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53) >> 20) as usize
 }
 
 impl Workload {
     /// About so many tuples.
-    pub(crate) fn of(tuples: usize) -> Self {
+    pub fn of(tuples: usize) -> Self {
         let documents = tuples / 100 * 18 / 20 * 20;
         let users = documents / 4;
         Self { documents, users, teams: users / 48 * NESTED, folders: documents / 24 * LEVELS }
@@ -103,16 +114,18 @@ impl Workload {
         Subject::new("user", format_args!("o{}", mixed(n) % (self.users / 10)))
     }
 
-    pub(crate) fn lister(&self) -> Subject {
+    /// The user with the long list: they may edit [`LISTED`] documents, if there are as many.
+    pub fn lister(&self) -> Subject {
         Subject::new("user", "lister")
     }
 
     /// The document that many users may view.
-    pub(crate) fn crowded(&self) -> Object {
+    pub fn crowded(&self) -> Object {
         Object::new("document", "crowded")
     }
 
-    pub(crate) fn relationships(&self) -> impl Iterator<Item = Relationship> + use<> {
+    /// The tuples.
+    pub fn relationships(&self) -> impl Iterator<Item = Relationship> + use<> {
         let at = |object: Object, relation: &'static str, subject: Subject| {
             Relationship::new(object, relation, subject)
         };
@@ -177,7 +190,7 @@ impl Workload {
     }
 
     /// The n-th question of a kind.
-    pub(crate) fn question(&self, kind: &str, n: usize) -> Question {
+    pub fn question(&self, kind: &str, n: usize) -> Question {
         // One of each block of documents, so that what is special about some does not disturb.
         let (place, blocks) = (mixed(n * 17 + 5), self.documents / 100);
         let of_block = |at: usize| place % blocks * 100 + at;
