@@ -20,6 +20,7 @@ use uuid::Uuid;
 pub use administrator::NewAdministratorGrant;
 pub use provision::NewTenant;
 pub(crate) use provision::beside_migrations;
+pub(crate) use prune::read_by_all;
 pub use prune::{Prune, PruneError, Pruned};
 
 use crate::{

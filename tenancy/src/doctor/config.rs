@@ -10,7 +10,7 @@ const DEFINERS: [&str; 12] = [
     "platform.tenant_by_domain(text)",
     "platform.tenant_home(uuid)",
     "platform.administrator_grant(uuid, uuid)",
-    "platform.use_administrator_grant(uuid, uuid, uuid, jsonb)",
+    "platform.use_administrator_grant(uuid, uuid, uuid, uuid, jsonb)",
     "platform.member_by_email(uuid, text)",
     "platform.record_security_event(text, uuid, jsonb)",
     "platform.stream_floor(text)",

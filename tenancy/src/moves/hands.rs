@@ -12,7 +12,7 @@ use super::{MoveError, MoveFault, MoveRefusal};
 use crate::{ControlPlane, TenantId, databases::MAIN, fleet::RUN};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// The registry and the ledger.
     Main,
     /// The home that is left.
@@ -32,12 +32,12 @@ impl fmt::Display for Role {
 }
 
 /// A connection with its lock. Dropped, it is closed.
-pub(super) struct Hand {
-    pub(super) conn: PgConnection,
+pub(crate) struct Hand {
+    pub(crate) conn: PgConnection,
 }
 
 impl Hand {
-    pub(super) async fn open(
+    pub(crate) async fn open(
         control: &ControlPlane,
         role: Role,
         database: &str,
@@ -79,23 +79,23 @@ impl Hand {
     }
 
     /// Runs statements without parameters.
-    pub(super) async fn run(&mut self, sql: &str) -> Result<PgQueryResult, sqlx::Error> {
+    pub(crate) async fn run(&mut self, sql: &str) -> Result<PgQueryResult, sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.conn).await
     }
 
     /// Begins a transaction in which names are the home's. One that fails ends with its connection.
-    pub(super) async fn begin_in(&mut self, schema: &str, how: &str) -> Result<(), sqlx::Error> {
+    pub(crate) async fn begin_in(&mut self, schema: &str, how: &str) -> Result<(), sqlx::Error> {
         self.run(&format!("begin {how}; set local search_path = {schema}, pg_temp")).await?;
         Ok(())
     }
 
-    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         self.run("commit").await?;
         Ok(())
     }
 
     /// Is the lock still held?
-    pub(super) async fn is_alive(&mut self) -> Result<(), MoveFault> {
+    pub(crate) async fn is_alive(&mut self) -> Result<(), MoveFault> {
         Ok(self.conn.ping().await?)
     }
 }

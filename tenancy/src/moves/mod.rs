@@ -25,12 +25,12 @@
 
 mod copy;
 mod error;
-mod hands;
+pub(crate) mod hands;
 mod ledger;
 mod report;
 mod steps;
-mod tables;
-mod undo;
+pub(crate) mod tables;
+pub(crate) mod undo;
 mod verify;
 
 use std::time::Duration;

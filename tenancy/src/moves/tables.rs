@@ -8,24 +8,24 @@ use super::{MoveFault, hands::Hand};
 
 /// A table of tenants' rows. Names are quoted as SQL needs them.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub(super) struct Table {
-    pub(super) name: String,
+pub(crate) struct Table {
+    pub(crate) name: String,
     /// Those that are copied, by name.
-    pub(super) columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// Their types, in the same order.
-    pub(super) types: Vec<String>,
+    pub(crate) types: Vec<String>,
     /// Those of them that a sequence of the table's own counts.
-    pub(super) counted: Vec<String>,
+    pub(crate) counted: Vec<String>,
 }
 
 impl Table {
-    pub(super) fn column_list(&self) -> String {
+    pub(crate) fn column_list(&self) -> String {
         self.columns.join(", ")
     }
 }
 
 /// The tables of a home, parents first.
-pub(super) async fn of_home(hand: &mut Hand, schema: &str) -> Result<Vec<Table>, MoveFault> {
+pub(crate) async fn of_home(hand: &mut Hand, schema: &str) -> Result<Vec<Table>, MoveFault> {
     let tables: Vec<Table> = sqlx::query_as(
         "select format('%I', c.relname) as name,
                 array_agg(format('%I', a.attname) order by a.attname) as columns,
@@ -95,7 +95,7 @@ fn in_order(tables: Vec<Table>, keys: &[Key]) -> Result<Vec<Table>, MoveFault> {
 }
 
 /// The tables of both homes, which must be the same.
-pub(super) async fn of_both(
+pub(crate) async fn of_both(
     source: (&mut Hand, &str),
     target: (&mut Hand, &str),
 ) -> Result<Vec<Table>, MoveFault> {
