@@ -108,22 +108,24 @@ impl Lifecycle {
     }
 
     async fn empty_shared(&self, home: &mut Hand, progress: Progress<'_>) -> Result<u64, LifecycleFault> {
-        let mut removed = 0;
+        let (mut removed, mut knotted) = (0, false);
         for table in tables::of_home(home, SHARED).await?.iter().rev() {
             for leaf in leaves(home, SHARED, &table.name).await? {
                 match self.in_batches(home, &leaf, "true", progress).await {
                     Ok(rows) => removed += rows,
-                    // Rows that refer to each other: all at once, with keys that are looked at in the end.
                     Err(error) if is_foreign_key(&error) => {
                         home.run("rollback").await?;
-                        home.begin_in(SHARED, "").await?;
-                        delete_rows(home, SHARED).await?;
-                        home.commit().await?;
-                        return Ok(removed);
+                        knotted = true;
                     }
                     Err(source) => return Err(MoveFault::Copy { table: leaf, source }.into()),
                 }
             }
+        }
+        if knotted {
+            // Rows that refer to each other: what is left all at once, with keys that are looked at in the end.
+            home.begin_in(SHARED, "").await?;
+            delete_rows(home, SHARED).await?;
+            home.commit().await?;
         }
         Ok(removed)
     }

@@ -43,7 +43,7 @@ impl Lifecycle {
             None => {
                 let status = status_of(&mut main, tenant).await?;
                 if transition.is_done(status) {
-                    return Ok(TransitionReport::unchanged(status));
+                    return self.settled(main, tenant, status, progress).await;
                 }
                 let to = way(&mut main, tenant, transition, status).await?;
                 let grace = grace.map(|grace| grace.as_secs_f64());
@@ -67,9 +67,20 @@ impl Lifecycle {
             return Err(LifecycleRefusal::NotOpen.into());
         }
         let status = status_of(&mut main, tenant).await?;
+        self.settled(main, tenant, status, progress).await
+    }
+
+    /// Nothing is to be done any more, hooks apart.
+    async fn settled(
+        &self,
+        mut main: Hand,
+        tenant: TenantId,
+        status: Status,
+        progress: Progress<'_>,
+    ) -> Result<TransitionReport, LifecycleError> {
         let settled = self.settle(&mut main, tenant, progress).await;
         let waiting = settled.map_err(LifecycleFault::before_anything)?;
-        Ok(TransitionReport { waiting, ..TransitionReport::unchanged(status) })
+        Ok(TransitionReport { status, changed: false, removed: 0, waiting })
     }
 
     async fn hand(&self, tenant: TenantId) -> Result<Hand, LifecycleError> {
@@ -223,12 +234,6 @@ impl Lifecycle {
             }
         }
         Ok(failed)
-    }
-}
-
-impl TransitionReport {
-    fn unchanged(status: Status) -> Self {
-        Self { status, changed: false, removed: 0, waiting: Vec::new() }
     }
 }
 

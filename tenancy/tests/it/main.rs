@@ -22,6 +22,7 @@ mod isolation;
 mod keys;
 #[cfg(feature = "aws-kms")]
 mod keys_kms;
+mod lifecycle;
 mod limits;
 mod limits_redis;
 mod local_postgres;
