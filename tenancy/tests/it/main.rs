@@ -17,6 +17,7 @@ mod fleet;
 mod fleet_drift;
 mod fleet_failures;
 mod home_versions;
+mod impersonation;
 mod isolated;
 mod isolation;
 mod keys;
