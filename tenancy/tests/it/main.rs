@@ -28,6 +28,7 @@ mod limits;
 mod limits_redis;
 mod local_postgres;
 mod move_failures;
+mod move_streams;
 mod move_tenant;
 mod own_role;
 mod panicked;
