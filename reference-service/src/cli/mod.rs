@@ -7,7 +7,11 @@ mod import;
 mod migrate;
 mod serve;
 mod tenant;
+mod tenant_hold;
+mod tenant_leave;
+mod tenant_life;
 mod tenant_move;
+mod tenant_order;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 

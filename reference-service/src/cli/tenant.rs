@@ -21,6 +21,8 @@ pub(super) enum Tenant {
     AddMember(AddMember),
     /// Move a tenant's rows to another home, while it is read.
     Move(super::tenant_move::Move),
+    #[command(flatten)]
+    Life(super::tenant_life::Life),
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +80,7 @@ impl Tenant {
             Self::Create(create) => create.run(&databases).await,
             Self::AddMember(add) => add.run(&databases).await,
             Self::Move(moving) => moving.run(&databases).await,
+            Self::Life(life) => life.run(&databases).await,
         };
         databases.stop().await;
         outcome

@@ -7,6 +7,7 @@ mod cli;
 mod cli_demo;
 mod cli_doctor;
 mod cli_errors;
+mod cli_life;
 mod cli_move;
 mod cli_outage;
 mod import_kill;
