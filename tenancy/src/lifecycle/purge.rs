@@ -237,7 +237,7 @@ async fn clear_platform(main: &mut Hand, entry: &Entry) -> Result<(), LifecycleF
             and k.conparentid = 0 and c.relname <> all ($1)
           order by 1",
     )
-    .bind(&KEPT)
+    .bind(KEPT)
     .fetch_all(&mut main.conn)
     .await?;
     main.run("begin").await?;
