@@ -61,6 +61,7 @@ impl Audit {
             .bind(session.correlation())
             .bind(session.client_ip().map(|ip| ip.to_string()))
             .bind(session.client_agent())
+            .bind(session.impersonator().map(|administrator| administrator.to_string()))
             .execute(&mut **tx)
             .await?;
         Ok(())
@@ -69,8 +70,9 @@ impl Audit {
 
 const INSERT: &str = "
   insert into audit_events (id, action, entity_type, entity_id, targets, outcome, reason, before, after,
-                            evidence_id, evidence, actor_type, actor_id, request_id, ip, user_agent)
-  select e.*, $12, $13, $14, $15, $16
+                            evidence_id, evidence, actor_type, actor_id, request_id, ip, user_agent,
+                            impersonator_id)
+  select e.*, $12, $13, $14, $15, $16, $17
     from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::text[],
                 $8::jsonb[], $9::jsonb[], $10::uuid[], $11::jsonb[]) as e";
 

@@ -41,6 +41,8 @@ pub struct StoredEvent {
     pub actor_type: String,
     /// Identity of the actor inside its kind.
     pub actor_id: String,
+    /// The administrator who acted as this actor, by leave of a grant.
+    pub impersonator_id: Option<String>,
     /// What was done.
     pub action: String,
     /// What it was done to, as a list of `{type, id}`.
@@ -79,6 +81,7 @@ enum AuditEvents {
     At,
     ActorType,
     ActorId,
+    ImpersonatorId,
     Action,
     EntityType,
     EntityId,
@@ -132,6 +135,7 @@ fn select() -> SelectStatement {
             C::At,
             C::ActorType,
             C::ActorId,
+            C::ImpersonatorId,
             C::Action,
             C::Targets,
             C::Outcome,

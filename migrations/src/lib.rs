@@ -62,7 +62,8 @@ pub const TENANCY: Set = Set {
         migration!(3, "administrator_grants", "tenancy/platform/0003_administrator_grants.sql"),
         migration!(4, "resolution", "tenancy/platform/0004_resolution.sql"),
         migration!(5, "regions", "tenancy/platform/0006_regions.sql"),
-        migration!(6, "export", "tenancy/platform/0008_export.sql"),
+        migration!(6, "lifecycle", "tenancy/platform/0007_lifecycle.sql"),
+        migration!(7, "export", "tenancy/platform/0008_export.sql"),
     ],
     database: &[
         migration!(1, "homes", "tenancy/database/0001_homes.sql"),
@@ -93,7 +94,10 @@ pub const AUDIT: Set = Set {
     name: "audit",
     platform: &[],
     database: &[],
-    home: &[migration!(1, "audit_events", "audit/home/0001_audit_events.sql")],
+    home: &[
+        migration!(1, "audit_events", "audit/home/0001_audit_events.sql"),
+        migration!(2, "platform_lines", "audit/home/0002_platform_lines.sql"),
+    ],
 };
 
 /// Links between any two entities.

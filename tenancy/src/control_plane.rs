@@ -25,6 +25,7 @@ pub use api_key::{ApiKey, NewApiKey};
 pub use domain::{DomainClaim, DomainError};
 pub use provision::NewTenant;
 pub(crate) use provision::beside_migrations;
+pub(crate) use prune::read_by_all;
 pub use prune::{Prune, PruneError, Pruned};
 
 use crate::{

@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::{Actor, CommitToken, Session, Status, StorageError, TenantId, Tenants};
+use crate::{
+    Actor, AdministratorRefusal, CommitToken, Refusal, Session, Status, StorageError, TenantId, Tenants,
+};
 
 /// A session's context, written down.
 ///
@@ -27,6 +30,8 @@ pub struct Envelope {
     tenant: TenantId,
     actor: Actor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    impersonator: Option<Impersonator>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ip: Option<IpAddr>,
@@ -34,6 +39,14 @@ pub struct Envelope {
     user_agent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<CommitToken>,
+}
+
+/// Who acts as the actor, and by what leave: looked up again before anything is done.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Impersonator {
+    administrator: Uuid,
+    grant: Uuid,
 }
 
 /// The one form there is: another is refused and not misread.
@@ -77,9 +90,21 @@ pub enum EnvelopeError {
         /// Where it stands.
         status: Status,
     },
+    /// The leave of the administrator who acts in it is not in force any more.
+    #[error("the administrator of the envelope may not act: {0}: drop the job")]
+    Administrator(AdministratorRefusal),
     /// The registry could not be asked.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Storage(StorageError),
+}
+
+impl From<StorageError> for EnvelopeError {
+    fn from(error: StorageError) -> Self {
+        match error.refusal() {
+            Some(Refusal::Administrator(why)) => Self::Administrator(*why),
+            _ => Self::Storage(error),
+        }
+    }
 }
 
 impl Session {
@@ -90,6 +115,10 @@ impl Session {
             v: Version,
             tenant: self.tenant_id(),
             actor: self.actor().clone(),
+            impersonator: self
+                .authority()
+                .filter(|leave| leave.impersonates().is_some())
+                .map(|leave| Impersonator { administrator: leave.administrator(), grant: leave.grant() }),
             request_id: self.correlation().map(str::to_owned),
             ip: self.client_ip(),
             user_agent: self.client_agent().map(str::to_owned),
@@ -109,6 +138,15 @@ impl Envelope {
         &self.actor
     }
 
+    /// Grant and administrator, when one acts.
+    fn leave(&self) -> Option<(Uuid, Uuid)> {
+        match (&self.actor, self.impersonator) {
+            (_, Some(Impersonator { administrator, grant })) => Some((grant, administrator)),
+            (Actor::Administrator { user, grant }, None) => Some((*grant, *user)),
+            _ => None,
+        }
+    }
+
     /// The state that the work must see at least.
     pub fn token(&self) -> Option<&CommitToken> {
         self.token.as_ref().filter(|token| token.tenant() == self.tenant)
@@ -116,18 +154,25 @@ impl Envelope {
 }
 
 impl Tenants {
-    /// The session of which the envelope was made, with the tenant as it is now: it may have moved.
+    /// The session of which the envelope was made, with the tenant as it is now: it may have moved. An administrator's
+    /// grant is looked up again, and what is done leaves its line in the tenant's trail again.
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError`] when the tenant is not served any more.
+    /// [`EnvelopeError`] when the tenant is not served any more, or the administrator's grant is not in force.
     pub async fn session_of(&self, envelope: &Envelope) -> Result<Session, EnvelopeError> {
         let id = envelope.tenant;
         let tenant = self.by_id(id).await?.ok_or(EnvelopeError::Unknown { tenant: id })?;
         if tenant.status() != Status::Active {
             return Err(EnvelopeError::NotActive { tenant: id, status: tenant.status() });
         }
-        let mut session = Session::new(&tenant, envelope.actor.clone());
+        let mut session = match envelope.leave() {
+            Some((grant, administrator)) => self.administrator_session(grant, administrator).await?,
+            None => Session::new(&tenant, envelope.actor.clone()),
+        };
+        if session.tenant_id() != id || *session.actor() != envelope.actor {
+            return Err(EnvelopeError::Administrator(AdministratorRefusal::Unknown));
+        }
         if let Some(id) = &envelope.request_id {
             session = session.request_id(id);
         }

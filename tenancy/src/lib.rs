@@ -70,6 +70,7 @@ pub mod doctor;
 pub mod fleet;
 #[cfg(feature = "keys")]
 pub mod keys;
+pub mod lifecycle;
 pub mod limits;
 #[cfg(feature = "local-postgres")]
 pub mod local_postgres;

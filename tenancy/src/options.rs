@@ -109,7 +109,8 @@ impl TxOptions {
         self.level == IsolationLevel::Serializable
     }
 
-    /// Begins it for a tenant that is not in service too: for exports, removals and whoever puts a tenant right.
+    /// Begins it for a tenant that is not in service too: for exports, removals and whoever puts a tenant right. One
+    /// that is archived is only read, and one that is deleted has nothing to begin in.
     #[must_use]
     pub fn whatever_status(mut self) -> Self {
         self.whatever_status = true;
@@ -117,7 +118,12 @@ impl TxOptions {
     }
 
     pub(crate) fn serves(&self, status: Status) -> bool {
-        self.whatever_status || status == Status::Active
+        match status {
+            Status::Active => true,
+            Status::Archived => self.whatever_status && self.read_only,
+            Status::Deleted => false,
+            Status::Provisioning | Status::Suspended | Status::Deleting => self.whatever_status,
+        }
     }
 
     /// What it sees of others.

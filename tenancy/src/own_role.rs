@@ -62,6 +62,12 @@ pub(crate) fn create(tenant: TenantId, schema: &str) -> String {
     )
 }
 
+/// Takes the tenant's role away, behind its schema.
+pub(crate) fn remove(tenant: TenantId) -> String {
+    let role = name(tenant);
+    format!("{ALONE}; drop role if exists {role}")
+}
+
 /// Whatever the service's login holds in `schema` becomes the role's, and the login's no more. Run behind the steps
 /// of each migration, which grant to the login as everywhere.
 pub(crate) fn take_over(tenant: TenantId, schema: &str) -> String {

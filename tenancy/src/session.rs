@@ -175,6 +175,12 @@ impl Session {
         self.0.user_agent.as_deref()
     }
 
+    /// The administrator who acts as this session's user, by leave of a grant; the session's actor is the user.
+    pub fn impersonator(&self) -> Option<Uuid> {
+        let authority = self.authority().filter(|authority| authority.impersonates().is_some());
+        authority.map(Authority::administrator)
+    }
+
     /// By what leave an administrator acts; nobody else has one.
     pub fn authority(&self) -> Option<&Authority> {
         self.0.authority.as_ref()

@@ -188,6 +188,14 @@ impl Tenants {
         Ok(TenantTx::new(conn, session, &options, self.notifies).served(by, database.replicas.marks()))
     }
 
+    /// A transaction for what comes before the session's first: nobody is asked whether it may be begun.
+    pub(crate) async fn begin_unasked(&self, session: &Session) -> Result<TenantTx, StorageError> {
+        let (options, tenant) = (TxOptions::new(), session.tenant());
+        let database = self.checked_database(tenant.database_name()).await?;
+        let conn = self.connection(database, options, settings(tenant)).await?;
+        Ok(TenantTx::new(conn, session, &options, false))
+    }
+
     /// Can the database be reached?
     ///
     /// # Errors

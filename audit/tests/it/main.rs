@@ -1,10 +1,15 @@
 //! Integration tests, on a real Postgres.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use formwork_audit::{Audit, Event, Filter, Outcome, Target};
 use formwork_migrations::{AUDIT, TENANCY};
 use formwork_tenancy::{
-    Actor, Isolation, NewAdministratorGrant, Tenant, local_postgres::LocalRole, testing::TestDatabase,
+    Actor, Isolation, NewAdministratorGrant, Tenant,
+    lifecycle::{Lifecycle, Order},
+    local_postgres::LocalRole,
+    testing::TestDatabase,
 };
 use sqlx::Connection;
 use uuid::Uuid;
@@ -146,6 +151,59 @@ async fn what_an_administrator_does_is_told_with_the_leave_and_its_reason() {
     let leave = format!("administrator grant {grant}: ticket 4711");
     assert_eq!(
         stored,
-        [line("project.removed", format!("asked for; {leave}")), line("project.renamed", leave)]
+        [
+            line("administrator.entered", "ticket 4711".to_owned()),
+            line("project.removed", format!("asked for; {leave}")),
+            line("project.renamed", leave)
+        ]
     );
+}
+
+/// What the platform does with a tenant is a line in the tenant's own trail, which the tenant lists like any other.
+#[tokio::test]
+async fn an_administrator_who_comes_in_stands_in_the_tenants_trail_and_so_does_as_whom() {
+    let db = database().await;
+    for isolation in [Isolation::Shared, Isolation::Schema] {
+        let tenant = db.tenant(isolation.as_str(), isolation).await;
+        let ada = db.user(&tenant, "ada").await.id();
+        let root = db.control().ensure_user("root@example.com", "Root", None).await.unwrap().id;
+        let by = Actor::system("on-call");
+        let grant =
+            NewAdministratorGrant::new(root, tenant.id(), "ticket 4711", &by, Duration::from_secs(60));
+        let grant = db.control().grant_administrator(&grant.impersonating(ada)).await.unwrap();
+        let session = db.tenants().administrator_session(grant, root).await.unwrap();
+        let mut tx = db.tenants().begin(&session.request_id("r-3")).await.unwrap();
+        Audit::new().record(&mut tx, Event::new("rfi.closed").reason("as asked")).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let mut tx = db.tenants().begin_read(&db.session(&tenant, Actor::system("test"))).await.unwrap();
+        let page = Audit::new().list(&mut tx, &Filter::default(), None, 10).await.unwrap();
+        let [done, came] = page.events.as_slice() else { panic!("{:?}", page.events) };
+        assert_eq!((done.actor_type.as_str(), done.actor_id.clone()), ("user", ada.to_string()));
+        assert_eq!(done.impersonator_id, Some(root.to_string()));
+        assert_eq!(done.reason, Some(format!("as asked; administrator grant {grant}: ticket 4711")));
+        assert_eq!(came.action, "administrator.impersonated");
+        assert_eq!((came.actor_type.as_str(), came.actor_id.clone()), ("administrator", root.to_string()));
+        assert_eq!(came.targets, serde_json::json!([{"type": "user", "id": ada}]));
+        assert_eq!((came.reason.as_deref(), came.request_id.as_deref()), (Some("ticket 4711"), Some("r-3")));
+        let after = came.after.clone().unwrap();
+        assert_eq!(after["grant"], grant.to_string());
+        assert!(after["until"].is_string(), "{after}");
+        // Searched by whom it was about, the tenant finds it.
+        let about =
+            Filter { target: Some(Target { kind: "user".into(), id: ada.to_string() }), ..Filter::default() };
+        let page = Audit::new().list(&mut tx, &about, None, 10).await.unwrap();
+        assert_eq!(page.events.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_the_tenants_status_stands_in_its_trail() {
+    let db = database().await;
+    let tenant = db.tenant("acme", Isolation::Schema).await;
+    let life = Lifecycle::new(db.control().clone());
+    let order = Order::new(&Actor::system("billing"), "three invoices are unpaid");
+    life.suspend(tenant.id(), &order).await.unwrap();
+    life.activate(tenant.id(), &Order::new(&Actor::system("billing"), "paid")).await.unwrap();
+    assert_eq!(actions(&db, &tenant, &Filter::default()).await, ["tenant.activated", "tenant.suspended"]);
 }

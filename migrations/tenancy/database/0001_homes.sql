@@ -1,12 +1,13 @@
 -- Which tenants live in this database. The registry of the control plane says where a tenant is to be looked for;
 -- this says what may be written here, and it is this that counts. The service login has no grant on it.
 --
--- 'coming': being filled by a move; 'live'; 'frozen': read, not written; 'moved': left behind, until it is removed.
+-- 'coming': being filled by a move; 'live'; 'frozen': read, not written; 'moved': left behind, until it is removed;
+-- 'removed': what once lived here, so that its old rows in the streams are still found and pruned.
 create table platform.homes (
   tenant_id uuid not null,
   epoch bigint not null,
   schema_name text not null,
-  state text not null default 'live' check (state in ('coming', 'live', 'frozen', 'moved')),
+  state text not null default 'live' check (state in ('coming', 'live', 'frozen', 'moved', 'removed')),
   changed_at timestamptz not null default now(),
   primary key (tenant_id, epoch)
 );
@@ -73,7 +74,7 @@ begin
     return false;
   end if;
   return coalesce((
-    select bool_and(state in ('coming', 'moved')) from platform.homes
+    select bool_and(state in ('coming', 'moved', 'removed')) from platform.homes
      where tenant_id = nullif(current_setting('app.current_tenant', true), '')::uuid and schema_name = p_schema), false);
 end;
 $$;

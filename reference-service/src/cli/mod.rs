@@ -10,7 +10,11 @@ mod tenant;
 mod tenant_api_key;
 mod tenant_archive;
 mod tenant_domain;
+mod tenant_hold;
+mod tenant_leave;
+mod tenant_life;
 mod tenant_move;
+mod tenant_order;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 

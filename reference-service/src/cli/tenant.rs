@@ -33,6 +33,8 @@ pub(super) enum Tenant {
     Import(super::tenant_archive::Import),
     /// Look whether such a file is whole; needs no database.
     VerifyExport(super::tenant_archive::VerifyExport),
+    #[command(flatten)]
+    Life(super::tenant_life::Life),
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +100,7 @@ impl Tenant {
             Self::Export(export) => export.run(&databases).await,
             Self::Import(import) => import.run(&databases).await,
             Self::VerifyExport(verify) => verify.run().await,
+            Self::Life(life) => life.run(&databases).await,
         };
         databases.stop().await;
         outcome

@@ -199,8 +199,8 @@ async fn a_tenant_out_of_service_says_so() {
         ("suspended", 403, "tenant-suspended"),
         ("archived", 410, "tenant-gone"),
         ("deleting", 410, "tenant-gone"),
-        ("deleted", 410, "tenant-gone"),
         ("provisioning", 503, "tenant-not-ready"),
+        ("deleted", 410, "tenant-gone"),
     ] {
         sqlx::query("update platform.tenants set status = $1")
             .bind(status)

@@ -8,6 +8,7 @@ mod cli_archive;
 mod cli_demo;
 mod cli_doctor;
 mod cli_errors;
+mod cli_life;
 mod cli_move;
 mod cli_outage;
 mod cli_resolution;

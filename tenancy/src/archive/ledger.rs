@@ -234,7 +234,7 @@ async fn undo_open(
     .bind(epoch)
     .execute(&mut target.conn)
     .await?;
-    undo::remove(&mut target, tenant, &schema, epoch).await?;
+    undo::remove(&mut target, tenant, &schema, epoch, undo::Leaves::Nothing).await?;
     if own_role {
         // It held nothing but rights in the schema that is gone.
         target.run(&format!("drop role if exists {}", own_role::name(tenant))).await?;

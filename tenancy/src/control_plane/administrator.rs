@@ -15,6 +15,7 @@ pub struct NewAdministratorGrant {
     reason: String,
     granted_by: String,
     duration: Duration,
+    impersonates: Option<Uuid>,
 }
 
 impl NewAdministratorGrant {
@@ -28,7 +29,14 @@ impl NewAdministratorGrant {
         duration: Duration,
     ) -> Self {
         let granted_by = granted_by.to_string();
-        Self { administrator, tenant, reason: reason.into(), granted_by, duration }
+        Self { administrator, tenant, reason: reason.into(), granted_by, duration, impersonates: None }
+    }
+
+    /// Not as an administrator, but as this member of the tenant, and as nobody else.
+    #[must_use]
+    pub fn impersonating(mut self, member: Uuid) -> Self {
+        self.impersonates = Some(member);
+        self
     }
 }
 
@@ -38,7 +46,7 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// [`ControlError::InvalidGrant`] without a reason or without time; [`ControlError::Storage`] when tenant or
+    /// [`ControlError::InvalidGrant`] without a reason or without time, or to act as somebody who is no member; [`ControlError::Storage`] when tenant or
     /// administrator do not exist, or the database fails.
     pub async fn grant_administrator(&self, grant: &NewAdministratorGrant) -> Result<Uuid, ControlError> {
         if grant.reason.trim().is_empty() {
@@ -48,11 +56,13 @@ impl ControlPlane {
             return Err(ControlError::InvalidGrant { why: "it needs a duration of a millisecond or more" });
         }
         let id = Uuid::now_v7();
-        sqlx::query(
+        let made = sqlx::query(
             "with made as (
                insert into platform.administrator_grants
-                 (id, administrator, tenant_id, reason, granted_by, granted_at, expires_at)
-               select $1, $2, $3, $4, $5, now_, now_ + make_interval(secs => $6) from clock_timestamp() now_
+                 (id, administrator, tenant_id, reason, granted_by, granted_at, expires_at, impersonates)
+               select $1, $2, $3, $4, $5, now_, now_ + make_interval(secs => $6), $7 from clock_timestamp() now_
+                where $7 is null or exists (
+                  select from platform.memberships m where m.tenant_id = $3 and m.user_id = $7)
                returning *)
              insert into platform.security_events (kind, tenant_id, detail)
              select 'administrator.granted', tenant_id, to_jsonb(made) - 'tenant_id' from made",
@@ -63,8 +73,14 @@ impl ControlPlane {
         .bind(grant.reason.trim())
         .bind(&grant.granted_by)
         .bind(grant.duration.as_secs_f64())
+        .bind(grant.impersonates)
         .execute(&self.pool)
         .await?;
+        if made.rows_affected() == 0 {
+            return Err(ControlError::InvalidGrant {
+                why: "who is to be impersonated is no member of the tenant",
+            });
+        }
         Ok(id)
     }
 

@@ -114,7 +114,7 @@ async fn prune_in(pool: &PgPool, prune: &Prune) -> Result<u64, PruneError> {
 }
 
 /// The transaction below which every consumer has read everything.
-async fn read_by_all(pool: &PgPool, table: StreamTable) -> Result<Option<u64>, PruneError> {
+pub(crate) async fn read_by_all(pool: &PgPool, table: StreamTable) -> Result<Option<u64>, PruneError> {
     let kept: Vec<(String, String)> =
         sqlx::query_as("select consumer, position from platform.stream_positions where stream = $1")
             .bind(table.name())

@@ -5,7 +5,7 @@ space as (
     -- As text: a name and a text are not joined by hash.
     select oid, nspname::text as nspname, nspowner, nspacl, nspname = 'platform' as platform,
            nspname = 'shared' or nspname ~ '^t_[0-9a-f]{32}$' or nspname::text in (
-             select schema_name from platform.homes) as home
+             select schema_name from platform.homes where state <> 'removed') as home
       from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'
   ) s
 ),

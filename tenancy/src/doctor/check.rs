@@ -103,6 +103,7 @@ impl<'a> Questions<'a> {
             .bind(&self.registered.schemas)
             .bind(&self.registered.epochs)
             .bind(&self.registered.own_roles)
+            .bind(&self.registered.leaving)
             .persistent(false)
     }
 }

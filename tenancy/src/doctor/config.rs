@@ -11,7 +11,7 @@ const DEFINERS: &[&str] = &[
     "platform.tenant_home(uuid)",
     "platform.region_by_name(text)",
     "platform.administrator_grant(uuid, uuid)",
-    "platform.use_administrator_grant(uuid, uuid, uuid, jsonb)",
+    "platform.use_administrator_grant(uuid, uuid, uuid, uuid, jsonb)",
     "platform.member_by_email(uuid, text)",
     "platform.api_key(text, bytea)",
     "platform.sole_membership(uuid)",

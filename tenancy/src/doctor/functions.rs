@@ -13,6 +13,14 @@ pub(super) const CHECK: Check = Check {
             "definer-unknown",
             "read it, and name it to the doctor if it takes exact keys only; otherwise make it SECURITY INVOKER",
         ),
+        Rule::error(
+            "definer-public",
+            "revoke it, and grant it to the login that calls it: it acts with its owner's rights for everybody",
+        ),
+        Rule::error(
+            "function-reserved",
+            "revoke it: who has tenants' rows does not list the tenants, and who follows them removes nothing",
+        ),
         Rule::warning("function-public", "revoke it, and grant it to the logins that call it"),
     ],
     query: of_catalogue!(
@@ -63,12 +71,23 @@ select 'definer-unknown', full_signature, 'acts with its owner''s rights, and is
   from routine
  where prosecdef and full_signature <> all ($5) and not (home and signature = any ($5))
 union all
-select 'function-public', full_signature, 'may be called by everybody who can connect',
-       format('revoke execute on routine %s from public', name)
+select case when prosecdef then 'definer-public' else 'function-public' end, full_signature,
+       'may be called by everybody who can connect', format('revoke execute on routine %s from public', name)
   from routine
  where ours
    -- Called by a trigger and by nothing else, with the caller's rights.
    and (prosecdef or prorettype not in ('trigger'::regtype, 'event_trigger'::regtype))
-   and exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) a where a.grantee = 0)"#
+   and exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) a where a.grantee = 0)
+union all
+-- What lists tenants is the relay's alone, what removes rows of all tenants is the owner's.
+select 'function-reserved', r.full_signature, format('%s may call it', h.name),
+       format('revoke execute on routine %s from %s', r.name, h.name)
+  from routine r
+  join (values ('platform.active_tenants(uuid, integer)', true),
+               ('platform.prune_stream(regclass, text, xid8, interval, uuid, integer)', false)) reserved (signature, relays)
+    on reserved.signature = r.full_signature
+  cross join lateral aclexplode(r.proacl) a
+  join holder h on h.role = a.grantee
+ where a.grantee not in (0::oid, r.proowner) and a.privilege_type = 'EXECUTE' and (h.is_app or not reserved.relays)"#
     ),
 };

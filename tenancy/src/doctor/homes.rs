@@ -16,20 +16,21 @@ pub(super) const CHECK: Check = Check {
     ],
     query: of_catalogue!(
         r"
--- $12 to $16: what the registry says of this database.
+-- $12 to $17: what the registry says of this database.
 , tenant as (
-  select * from unnest($12::uuid[], $13::text[], $14::text[], $15::bigint[], $16::bool[])
-    t (id, slug, schema_name, epoch, own_role)
+  select * from unnest($12::uuid[], $13::text[], $14::text[], $15::bigint[], $16::bool[], $17::bool[])
+    t (id, slug, schema_name, epoch, own_role, leaving)
 )
 select 'tenant-without-home', 'tenant ' || t.slug, format('there is no schema %I', t.schema_name), null
   from tenant t
- where not exists (select from space s where s.nspname = t.schema_name)
+ where not t.leaving and not exists (select from space s where s.nspname = t.schema_name)
 union all
 select 'tenant-without-home', 'tenant ' || t.slug,
        format('no home of epoch %s in schema %I stands in platform.homes, so nothing can be committed', t.epoch, t.schema_name),
        null
   from tenant t join space s on s.nspname = t.schema_name
- where not exists (select from platform.homes h where h.tenant_id = t.id and h.epoch = t.epoch
+ where not t.leaving
+   and not exists (select from platform.homes h where h.tenant_id = t.id and h.epoch = t.epoch
                       and h.schema_name = t.schema_name)
 union all
 -- A tenant with a role of its own: the service's login reaches its home by no other way than becoming that role.
@@ -62,7 +63,7 @@ select 'home-without-tenant', 'schema ' || quote_ident(s.nspname),
  where s.home and s.nspname <> 'shared'
    and not exists (select from tenant t where t.schema_name = s.nspname)
    -- One that a move is filling or has left is the move's to remove.
-   and not exists (select from platform.homes h where h.schema_name = s.nspname and h.state <> 'live')"
+   and not exists (select from platform.homes h where h.schema_name = s.nspname and h.state not in ('live', 'removed'))"
     ),
 };
 

@@ -11,27 +11,31 @@ pub(super) struct Registered {
     pub(super) schemas: Vec<String>,
     pub(super) epochs: Vec<i64>,
     pub(super) own_roles: Vec<bool>,
+    /// Being deleted: its home may be gone already.
+    pub(super) leaving: Vec<bool>,
 }
 
 impl Registered {
     /// Asked of the control plane's database.
     pub(super) async fn read(conn: &mut PgConnection, database: &str) -> Result<Self, sqlx::Error> {
-        let rows: Vec<(Uuid, String, String, i64, bool)> = sqlx::query_as(
-            "select id, slug, schema_name, epoch, coalesce((to_jsonb(t) ->> 'own_role')::boolean, false)
+        let rows: Vec<(Uuid, String, String, i64, bool, bool)> = sqlx::query_as(
+            "select id, slug, schema_name, epoch, coalesce((to_jsonb(t) ->> 'own_role')::boolean, false),
+                    status = 'deleting'
                from platform.tenants t
-              where database_name = $1 and status not in ('provisioning', 'deleting', 'deleted') order by id",
+              where database_name = $1 and status not in ('provisioning', 'deleted') order by id",
         )
         .bind(database)
         .persistent(false)
         .fetch_all(conn)
         .await?;
         let mut registered = Self::default();
-        for (id, slug, schema, epoch, own_role) in rows {
+        for (id, slug, schema, epoch, own_role, leaving) in rows {
             registered.ids.push(id);
             registered.slugs.push(slug);
             registered.schemas.push(schema);
             registered.epochs.push(epoch);
             registered.own_roles.push(own_role);
+            registered.leaving.push(leaving);
         }
         Ok(registered)
     }

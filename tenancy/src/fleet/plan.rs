@@ -161,10 +161,11 @@ async fn query(
             "union select 2, h.schema_name, h.tenant_id, t.slug,
                           coalesce((to_jsonb(t) ->> 'own_role')::boolean, false)
                from platform.homes h left join platform.tenants t on t.id = h.tenant_id
-              where h.schema_name <> 'shared' and t.status is distinct from 'deleted'"
+              where h.schema_name <> 'shared' and h.state <> 'removed' and t.status is distinct from 'deleted'"
         }
         (true, false) => {
-            "union select 2, schema_name, tenant_id, null, false from platform.homes where schema_name <> 'shared'"
+            "union select 2, schema_name, tenant_id, null, false from platform.homes
+              where schema_name <> 'shared' and state <> 'removed'"
         }
         (false, _) => "",
     };

@@ -80,7 +80,7 @@ impl AwsKms {
                 false => Ok(key.arn.unwrap_or(key.key_id)),
             };
         }
-        Err(ProviderError::unavailable(format!("`{alias}` is taken and cannot be seen yet")))
+        Err(taken(&alias))
     }
 
     /// None when somebody else was faster.
@@ -115,6 +115,10 @@ impl AwsKms {
             Ok(_) => ProviderError::refused(format!("`{key}` is not enabled: enable it in KMS")),
         }
     }
+}
+
+fn taken(alias: &str) -> ProviderError {
+    ProviderError::unavailable(format!("`{alias}` is taken and cannot be seen yet"))
 }
 
 fn is_going(key: &KeyMetadata) -> bool {
@@ -191,12 +195,23 @@ impl KeyProvider for AwsKms {
             .ok_or_else(|| ProviderError::refused("what KMS has opened is not a key"))
     }
 
+    /// Where there is no key, one is made and destroyed: its alias is taken from then on, so whoever is about to make the
+    /// tenant's first key at this moment finds that it is destroyed.
     async fn destroy(&self, tenant: TenantId) -> Result<(), ProviderError> {
-        match self.describe(&self.alias(tenant)).await? {
-            // Never made, or already deleted.
-            None => Ok(()),
-            Some(key) if is_going(&key) => Ok(()),
-            Some(key) => self.schedule_deletion(&key.key_id).await,
+        let alias = self.alias(tenant);
+        for _ in 0..ATTEMPTS {
+            let key = match self.describe(&alias).await? {
+                Some(key) => key,
+                None => match self.make(tenant, &alias).await? {
+                    Some(key) => key,
+                    None => continue,
+                },
+            };
+            return match is_going(&key) {
+                true => Ok(()),
+                false => self.schedule_deletion(&key.key_id).await,
+            };
         }
+        Err(taken(&alias))
     }
 }

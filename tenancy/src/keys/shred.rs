@@ -1,7 +1,7 @@
 //! Shredding: a tenant's keys go, and with them every sealed value, in every copy of the database.
 
 use super::{KeyError, Keys, Purpose, cache::Slot};
-use crate::{CommitError, Session, StorageError, Tenants};
+use crate::{CommitError, Session, StorageError, Tenants, TxOptions};
 
 /// Whatever a transaction may have added meanwhile goes too. The lines stay as tombstones.
 const SHRED: &str = "
@@ -34,7 +34,8 @@ impl Keys {
         session: &Session,
         destroyed: bool,
     ) -> Result<(), KeyError> {
-        let mut tx = tenants.begin(session).await?;
+        // A tenant that is being deleted is not in service.
+        let mut tx = tenants.begin_with(session, TxOptions::new().whatever_status()).await?;
         sqlx::query(
             "insert into tenant_keys (purpose, version, shredded_at) values ('data', 0, now())
              on conflict do nothing",

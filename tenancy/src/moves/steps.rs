@@ -177,7 +177,44 @@ async fn flip(entry: &Move, main: &mut Hand) -> Result<(), MoveFault> {
 /// One tenant has one home that is live or frozen in a database, so the old one first.
 async fn release(entry: &Move, source: &mut Hand, target: &mut Hand) -> Result<(), MoveFault> {
     set_state(entry, source, Side::From, "moved", &["frozen", "moved"]).await?;
+    if !entry.is_within_one_database() {
+        take_hints(entry, source, target).await?;
+    }
     set_state(entry, target, Side::To, "live", &["coming", "live"]).await
+}
+
+/// Hints of work are rows of a database, and nobody writes more of them where the tenant has lived: left there, they
+/// would be visited for ever. First to the new one, so that cut off in between a visit is made twice, never not at all.
+async fn take_hints(entry: &Move, source: &mut Hand, target: &mut Hand) -> Result<(), MoveFault> {
+    type Hint = (uuid::Uuid, String, chrono::DateTime<chrono::Utc>);
+    let id = entry.tenant.as_uuid();
+    let hints: Vec<Hint> =
+        sqlx::query_as("select id, kind, due_at from platform.sweep_hints where tenant_id = $1")
+            .bind(id)
+            .fetch_all(&mut source.conn)
+            .await?;
+    if hints.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = hints.iter().map(|hint| hint.0).collect();
+    let kinds: Vec<_> = hints.iter().map(|hint| hint.1.as_str()).collect();
+    let due: Vec<_> = hints.iter().map(|hint| hint.2).collect();
+    sqlx::query(
+        "insert into platform.sweep_hints (tenant_id, id, kind, due_at)
+         select $1, * from unnest($2::uuid[], $3::text[], $4::timestamptz[]) on conflict do nothing",
+    )
+    .bind(id)
+    .bind(&ids)
+    .bind(kinds)
+    .bind(due)
+    .execute(&mut target.conn)
+    .await?;
+    sqlx::query("delete from platform.sweep_hints where tenant_id = $1 and id = any ($2)")
+        .bind(id)
+        .bind(&ids)
+        .execute(&mut source.conn)
+        .await?;
+    Ok(())
 }
 
 #[derive(Clone, Copy)]

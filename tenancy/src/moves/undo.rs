@@ -35,7 +35,10 @@ async fn undo(
         .await?;
     drop(source);
     let mut target = Hand::open(control, Role::Target, &entry.to_database, entry.tenant).await?;
-    remove(&mut target, entry.tenant, &entry.to_schema, entry.to_epoch).await?;
+    if !entry.is_within_one_database() {
+        forget_copies(&mut target, entry.tenant).await?;
+    }
+    remove(&mut target, entry.tenant, &entry.to_schema, entry.to_epoch, Leaves::Nothing).await?;
     entry.reach(main, MoveStep::Aborted).await
 }
 
@@ -61,18 +64,45 @@ pub(super) async fn finish(
     }
     let done = async {
         let mut source = Hand::open(control, Role::Source, &entry.from_database, tenant).await?;
-        remove(&mut source, tenant, &entry.from_schema, entry.from_epoch).await?;
+        remove(&mut source, tenant, &entry.from_schema, entry.from_epoch, Leaves::Tombstone).await?;
         entry.reach(&mut main, MoveStep::Finished).await
     };
     done.await.map_err(|source| MoveError::Interrupted { step: MoveStep::Released, source })
 }
 
-/// Takes a home away in one transaction, with its line in the list; nothing happens when it is gone already.
+/// The copies were announced in the target's log of permissions, where the tenant has had no home: nobody is to follow
+/// what never held.
+async fn forget_copies(hand: &mut Hand, tenant: TenantId) -> Result<(), MoveFault> {
+    let id = tenant.as_uuid();
+    let forget = format!(
+        "do $$ begin
+           if to_regclass('platform.permission_changes') is not null
+              and not exists (select from platform.homes where tenant_id = '{id}' and state <> 'coming') then
+             delete from platform.permission_changes where tenant_id = '{id}';
+           end if;
+         end $$"
+    );
+    hand.run(&forget).await?;
+    Ok(())
+}
+
+/// What stays of a home in the list of its database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// Nobody has ever lived in it.
+    Nothing,
+    /// Its old rows in the streams are still to be found and pruned.
+    Tombstone,
+}
+
+/// Takes a home away in one transaction, with its line in the list or leaving a tombstone; nothing happens when it is gone
+/// already.
 pub(crate) async fn remove(
     hand: &mut Hand,
     tenant: TenantId,
     schema: &str,
     epoch: i64,
+    leaves: Leaves,
 ) -> Result<(), MoveFault> {
     hand.begin_in(schema, "").await?;
     let state: Option<String> = sqlx::query_scalar(
@@ -84,7 +114,7 @@ pub(crate) async fn remove(
     .fetch_optional(&mut hand.conn)
     .await?;
     match state.as_deref() {
-        None => {}
+        None | Some("removed") => {}
         Some("coming" | "moved") => {
             if schema == SHARED {
                 delete_rows(hand, schema).await?;
@@ -97,11 +127,14 @@ pub(crate) async fn remove(
                 ))
                 .await?;
             }
-            sqlx::query("delete from platform.homes where tenant_id = $1 and epoch = $2")
-                .bind(tenant.as_uuid())
-                .bind(epoch)
-                .execute(&mut hand.conn)
-                .await?;
+            let gone = match leaves {
+                Leaves::Nothing => "delete from platform.homes where tenant_id = $1 and epoch = $2",
+                Leaves::Tombstone => {
+                    "update platform.homes set state = 'removed', changed_at = now()
+                      where tenant_id = $1 and epoch = $2"
+                }
+            };
+            sqlx::query(gone).bind(tenant.as_uuid()).bind(epoch).execute(&mut hand.conn).await?;
         }
         Some(_) => return Err(MoveFault::Disturbed { home: schema.to_owned() }),
     }
@@ -111,7 +144,7 @@ pub(crate) async fn remove(
 
 /// Deletes the rows of the connection's tenant, children first. Row security holds this login too; triggers that
 /// refuse or log deletions are told what this is, and look for themselves whether it is true.
-pub(super) async fn delete_rows(hand: &mut Hand, schema: &str) -> Result<(), MoveFault> {
+pub(crate) async fn delete_rows(hand: &mut Hand, schema: &str) -> Result<(), MoveFault> {
     hand.run(&format!("set local app.removing_home = '{schema}'; set constraints all deferred")).await?;
     for table in tables::of_home(hand, schema).await?.iter().rev() {
         let delete = format!(

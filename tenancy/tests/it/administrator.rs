@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use formwork_migrations::{AUDIT, TENANCY};
 use formwork_tenancy::{
     Actor, AdministratorRefusal, ControlError, Isolation, NewAdministratorGrant, Refusal, Session,
     StorageError, Tenant, local_postgres::LocalRole, testing::TestDatabase,
@@ -9,9 +10,14 @@ use formwork_tenancy::{
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::isolation::{database, notes, write_note};
+use crate::isolation::{NOTES, notes, write_note};
 
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// With a trail that the tenant can read.
+async fn database() -> TestDatabase {
+    TestDatabase::new(&[TENANCY, AUDIT, NOTES]).await
+}
 
 async fn administrator(db: &TestDatabase) -> Uuid {
     db.control().ensure_user("root@example.com", "Root", None).await.unwrap().id

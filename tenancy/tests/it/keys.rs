@@ -100,7 +100,7 @@ pub(crate) struct Setting {
     pub(crate) db: TestDatabase,
     folder: TempDir,
     line: Arc<Line>,
-    keys: Keys,
+    pub(crate) keys: Keys,
 }
 
 impl Setting {
@@ -116,11 +116,11 @@ impl Setting {
     }
 
     /// A handle as another process would have it.
-    fn another_node(&self) -> (Arc<Line>, Keys) {
+    pub(crate) fn another_node(&self) -> (Arc<Line>, Keys) {
         node(&self.folder)
     }
 
-    async fn session(&self, slug: &str, isolation: Isolation) -> Session {
+    pub(crate) async fn session(&self, slug: &str, isolation: Isolation) -> Session {
         session(&self.db.tenant(slug, isolation).await)
     }
 
@@ -129,7 +129,7 @@ impl Setting {
     }
 
     /// Stores a person whose passport is sealed.
-    async fn write(&self, keys: &Keys, session: &Session, passport: &str) -> Uuid {
+    pub(crate) async fn write(&self, keys: &Keys, session: &Session, passport: &str) -> Uuid {
         let id = Uuid::now_v7();
         let mut tx = self.begin(session).await;
         let sealed = keys.seal(&mut tx, passport, passport_of(id)).await.unwrap();
@@ -138,7 +138,7 @@ impl Setting {
         id
     }
 
-    async fn read(&self, keys: &Keys, session: &Session, id: Uuid) -> Result<String, KeyError> {
+    pub(crate) async fn read(&self, keys: &Keys, session: &Session, id: Uuid) -> Result<String, KeyError> {
         let mut tx = self.db.tenants().begin_read(session).await.unwrap();
         let sealed = passport(&mut tx, id).await;
         let opened = keys.open(&mut tx, &sealed, passport_of(id)).await;
@@ -173,7 +173,7 @@ fn session(tenant: &Tenant) -> Session {
     Session::new(tenant, Actor::system("test"))
 }
 
-fn passport_of(id: Uuid) -> Field<'static> {
+pub(crate) fn passport_of(id: Uuid) -> Field<'static> {
     formwork_tenancy::field!("people", "passport", id)
 }
 
@@ -186,7 +186,7 @@ async fn insert(tx: &mut TenantTx, id: Uuid, passport: &Sealed<String>) {
         .unwrap();
 }
 
-async fn passport(tx: &mut TenantTx, id: Uuid) -> Sealed<String> {
+pub(crate) async fn passport(tx: &mut TenantTx, id: Uuid) -> Sealed<String> {
     sqlx::query_scalar("select passport from people where id = $1")
         .bind(id)
         .fetch_one(&mut **tx)

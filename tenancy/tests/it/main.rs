@@ -20,15 +20,18 @@ mod fleet;
 mod fleet_drift;
 mod fleet_failures;
 mod home_versions;
+mod impersonation;
 mod isolated;
 mod isolation;
 mod keys;
 #[cfg(feature = "aws-kms")]
 mod keys_kms;
+mod lifecycle;
 mod limits;
 mod limits_redis;
 mod local_postgres;
 mod move_failures;
+mod move_streams;
 mod move_tenant;
 mod own_role;
 mod panicked;

@@ -29,7 +29,7 @@ async fn a_session_of_a_tenant_out_of_service_begins_nothing() {
     let session = db.session(&tenant, Actor::system("test"));
     let mut owner = db.options(LocalRole::Owner).await.connect().await.unwrap();
     let mut last = Status::Active;
-    for status in [Status::Suspended, Status::Archived, Status::Deleted] {
+    for status in [Status::Deleting, Status::Suspended, Status::Archived] {
         let sql = format!("update platform.tenants set status = '{status}', version = version + 1");
         owner.execute(AssertSqlSafe(sql)).await.unwrap();
         for options in [TxOptions::new(), TxOptions::new().read_only()] {
@@ -41,13 +41,18 @@ async fn a_session_of_a_tenant_out_of_service_begins_nothing() {
         last = status;
     }
     // Whoever exports or removes it says so.
-    let mut tx = db.tenants().begin_with(&session, TxOptions::new().whatever_status()).await.unwrap();
+    let anyway = TxOptions::new().whatever_status().read_only();
+    let mut tx = db.tenants().begin_with(&session, anyway).await.unwrap();
     let kept: String = sqlx::query_scalar("select body from notes").fetch_one(&mut *tx).await.unwrap();
     assert_eq!(kept, "kept");
     tx.rollback().await.unwrap();
+    owner.execute("update platform.tenants set status = 'deleted', version = version + 1").await.unwrap();
+    let archived = |error: &StorageError| error.refusal() == Some(&Refusal::NotActive(Status::Archived));
+    let gone = refused(async || db.tenants().begin_with(&session, anyway).await, archived).await;
+    assert_eq!(gone.refusal(), Some(&Refusal::NotActive(Status::Deleted)), "{gone}");
 
     owner.execute("delete from platform.tenants").await.unwrap();
-    let anyway = TxOptions::new().whatever_status();
-    let gone = refused(async || db.tenants().begin_with(&session, anyway).await, |_| false).await;
+    let deleted = |error: &StorageError| error.refusal() == Some(&Refusal::NotActive(Status::Deleted));
+    let gone = refused(async || db.tenants().begin_with(&session, anyway).await, deleted).await;
     assert_eq!(gone.refusal(), Some(&Refusal::Gone), "{gone}");
 }

@@ -60,6 +60,8 @@ struct EventView {
     id: Uuid,
     at: DateTime<Utc>,
     actor: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonator: Option<String>,
     action: String,
     targets: Value,
     outcome: String,
@@ -82,6 +84,7 @@ impl From<StoredEvent> for EventView {
             id: event.id,
             at: event.at,
             actor: serde_json::json!({"type": event.actor_type, "id": event.actor_id}),
+            impersonator: event.impersonator_id,
             action: event.action,
             targets: event.targets,
             outcome: event.outcome,

@@ -70,9 +70,32 @@ async fn a_definer_function_that_nobody_has_read() {
 async fn a_function_that_everybody_may_call() {
     let mut patient = Patient::new().await;
     let seed = "grant execute on function platform.tenant_by_id(uuid) to public";
-    patient.repairs(By::Owner, seed, &[("function-public", "platform.tenant_by_id(uuid)")]).await;
+    let report =
+        patient.is_found(By::Owner, seed, &[("definer-public", "platform.tenant_by_id(uuid)")]).await;
+    assert!(!report.is_healthy(), "it acts with its owner's rights");
+    let undo = report.findings()[0].sql().unwrap().to_owned();
+    patient.run(By::Owner, &undo).await;
     let seed = "create function shared.twice(n int) returns int language sql immutable return n * 2";
     patient.repairs(By::Owner, seed, &[("function-public", "shared.twice(integer)")]).await;
+}
+
+#[tokio::test]
+async fn a_function_that_lists_the_tenants_or_removes_their_rows_in_the_wrong_hands() {
+    let mut patient = Patient::new().await;
+    let list = "platform.active_tenants(uuid, integer)";
+    let prune = "platform.prune_stream(regclass, text, xid8, interval, uuid, integer)";
+    for (function, login) in [(list, "formwork_app"), (prune, "formwork_app"), (prune, "formwork_relay")] {
+        let seed = format!("grant execute on function {function} to {login}");
+        patient.repairs(By::Owner, &seed, &[("function-reserved", function)]).await;
+    }
+    // The relay's own is fine.
+    patient.is_fine(By::Owner, &format!("grant execute on function {list} to formwork_relay")).await;
+    // A role between them is no way round it.
+    let seed = format!(
+        "create role test_lists nologin; grant test_lists to formwork_app; grant execute on function {list} to test_lists"
+    );
+    patient.repairs(By::Superuser, &seed, &[("function-reserved", list)]).await;
+    patient.run(By::Superuser, "drop role test_lists").await;
 }
 
 #[tokio::test]
@@ -168,13 +191,13 @@ async fn a_schema_whose_tenant_is_gone() {
     let mut patient = Patient::new().await;
     let tenant = patient.db.tenant("gone", Isolation::Schema).await;
     let schema = format!("schema t_{}", tenant.id().as_uuid().simple());
+    // Nothing leads back from it, so it is undone as nobody but a superuser could.
+    let undo = "begin; set local session_replication_role = replica;
+                update platform.tenants set status = 'active'; commit";
     for (seed, undo) in [
-        (
-            "update platform.tenants set status = 'deleted'",
-            "update platform.tenants set status = 'active'".to_owned(),
-        ),
+        ("update platform.tenants set status = 'deleted'", undo.to_owned()),
         ("delete from platform.tenants", format!("drop {schema} cascade")),
     ] {
-        patient.leaves_to_people(By::Owner, seed, &[("home-without-tenant", &schema)], &undo).await;
+        patient.leaves_to_people(By::Superuser, seed, &[("home-without-tenant", &schema)], &undo).await;
     }
 }
