@@ -8,7 +8,7 @@
 //!
 //! ```
 //! let names: Vec<_> = formwork_migrations::TENANCY.platform.iter().map(|m| m.name).collect();
-//! assert_eq!(names, ["control_plane", "tenant_homes", "administrator_grants"]);
+//! assert_eq!(names, ["control_plane", "tenant_homes", "administrator_grants", "registry"]);
 //! ```
 //!
 //! This crate runs nothing: `formwork-tenancy` does.
@@ -60,6 +60,7 @@ pub const TENANCY: Set = Set {
         migration!(1, "control_plane", "tenancy/platform/0001_control_plane.sql"),
         migration!(2, "tenant_homes", "tenancy/platform/0002_tenant_homes.sql"),
         migration!(3, "administrator_grants", "tenancy/platform/0003_administrator_grants.sql"),
+        migration!(4, "registry", "tenancy/platform/0005_registry.sql"),
     ],
     database: &[
         migration!(1, "homes", "tenancy/database/0001_homes.sql"),

@@ -27,10 +27,12 @@
 //! # Features
 //!
 //! `keys`: fields sealed under keys of the tenant's own. `aws-kms`: those keys in AWS KMS. `local-postgres`: a
-//! private cluster started from binaries on the machine. `redis`: rate limits that nodes share. `testing`: the test
+//! private cluster started from binaries on the machine. `redis`: rate limits and a tier of the registry that
+//! nodes share. `testing`: the test
 //! kit.
 
 mod administrator;
+mod breaker;
 mod conn;
 mod control_plane;
 mod cursor;
@@ -45,6 +47,8 @@ mod outbox;
 mod own_role;
 mod place;
 mod pooler;
+#[cfg(feature = "redis")]
+mod redis_server;
 mod registry;
 mod relay;
 mod resolve;
@@ -90,6 +94,7 @@ pub use member::MemberLogin;
 pub use options::{IsolationLevel, PlanLimits, TxOptions};
 pub use outbox::{OutboxEvent, PublishedEvent};
 pub use place::{HomePlace, InvalidPlace};
+pub use registry::{RegistryMetrics, RegistryOptions};
 pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder};
 pub use resolve::TokenTenant;
 pub use run::{Retryable, RunError};

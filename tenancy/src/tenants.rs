@@ -13,11 +13,11 @@ use sqlx::{
 };
 
 use crate::{
-    ConnectError, MigrationRange, PlanLimits, Refusal, Session, StorageError, Tenant, TenantTx, TxOptions,
+    ConnectError, MigrationRange, PlanLimits, Refusal, Session, StorageError, TenantTx, TxOptions,
     conn::TenantConn,
     databases::{Database, Databases, MAIN, is_database_name},
     pooler,
-    registry::{FRESHNESS, Registry},
+    registry::{Registry, RegistryOptions},
     supported::Supported,
     tx::settings,
 };
@@ -25,8 +25,6 @@ use crate::{
 /// Settings of no tenant: also those are put away that statements have left on the connection.
 const NOBODY: &str = "; set local role none; set local app.current_tenant = ''; set local app.current_org_id = ''; \
     set local search_path = pg_catalog, pg_temp";
-/// How old an entry may be for a read, while the registry does not answer.
-const STALE: Duration = Duration::from_secs(30);
 
 /// The tenants of one database, or of several, seen by a login that row security holds. Cheap to clone.
 ///
@@ -64,7 +62,7 @@ struct Plans {
 }
 
 /// How [`Tenants`] connects.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct TenantsBuilder {
     base_domains: Vec<String>,
     max_connections: u32,
@@ -74,6 +72,7 @@ pub struct TenantsBuilder {
     plans: Plans,
     supported: Supported,
     databases: Vec<(String, PgConnectOptions)>,
+    registry: RegistryOptions,
 }
 
 /// How statements are prepared through a transaction pooler.
@@ -95,6 +94,7 @@ impl Tenants {
             plans: Plans::default(),
             supported: Supported::default(),
             databases: Vec::new(),
+            registry: RegistryOptions::new(),
         }
     }
 
@@ -176,6 +176,7 @@ impl Tenants {
 
     /// Closes every connection.
     pub async fn close(&self) {
+        self.registry.close();
         for database in std::iter::once(self.databases.main()).chain(self.databases.others()) {
             database.connections.turn_off();
             database.connections.pool().close().await;
@@ -220,25 +221,6 @@ impl Tenants {
 
     async fn outside_of(&self, database: &Database, options: TxOptions) -> Result<TenantConn, StorageError> {
         self.connection(database, options, NOBODY.to_owned()).await
-    }
-
-    /// What the registry says now, when the entry is older than an answer may be. It is asked by identity, so that
-    /// many sessions of one tenant ask once. While it cannot be asked, a read may go on for a while.
-    async fn newer_entry(
-        &self,
-        tenant: &Tenant,
-        options: &TxOptions,
-    ) -> Result<Option<Tenant>, StorageError> {
-        let age = tenant.read_at().elapsed();
-        if age < FRESHNESS {
-            return Ok(None);
-        }
-        match self.by_id(tenant.id()).await {
-            Ok(Some(newest)) => Ok((newest.version() >= tenant.version()).then_some(newest)),
-            Ok(None) => Err(Refusal::Gone.into()),
-            Err(error) if error.is_unavailable() && options.is_read_only() && age < STALE => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// The database with this name, once its login has been looked at.
@@ -369,6 +351,13 @@ impl TenantsBuilder {
         self
     }
 
+    /// How the registry remembers, and by whom it is told of changes.
+    #[must_use]
+    pub fn registry(mut self, options: RegistryOptions) -> Self {
+        self.registry = options;
+        self
+    }
+
     /// Connects by URL.
     ///
     /// # Errors
@@ -401,9 +390,10 @@ impl TenantsBuilder {
             }
             others.insert(name, pool(options));
         }
+        let registry = Registry::new(self.registry, others.keys().map(String::as_str));
         let tenants = Tenants {
             databases: Databases::new(pool(options), others),
-            registry: Registry::new(),
+            registry,
             base_domains: self.base_domains.into(),
             max_connections: self.max_connections,
             prepared: self.pooler != Some(Statements::Unnamed),
@@ -425,6 +415,7 @@ impl TenantsBuilder {
                 }
             }
         }
+        tenants.hear_of_changes().await;
         Ok(tenants)
     }
 }

@@ -11,12 +11,13 @@ use crate::kit::{Service, Site};
 /// Platform tables of which the service's login sees its tenant's rows.
 const STREAMS: [&str; 3] = ["outbox", "permission_changes", "sweep_hints"];
 /// Platform tables on which it has no right at all.
-const CLOSED: [&str; 13] = [
+const CLOSED: [&str; 14] = [
     "administrator_grants",
     "homes",
     "memberships",
     "migration_failures",
     "migration_ledger",
+    "registry_key",
     "security_events",
     "stream_floors",
     "stream_positions",
@@ -27,7 +28,7 @@ const CLOSED: [&str; 13] = [
     "users",
 ];
 /// Functions of the platform that it may call.
-const FUNCTIONS: [&str; 13] = [
+const FUNCTIONS: [&str; 16] = [
     "administrator_grant",
     "confirm_tenant",
     "hold_home",
@@ -35,6 +36,7 @@ const FUNCTIONS: [&str; 13] = [
     "is_removing_home",
     "member_by_email",
     "record_security_event",
+    "registry_key",
     "stream_floor",
     "tenant_by_domain",
     "tenant_by_id",

@@ -4,11 +4,14 @@ use formwork_migrations::TenantTable;
 
 /// Definer functions of our own migrations: each takes an exact key, so that no session of the service can list
 /// tenants.
-const DEFINERS: [&str; 12] = [
+const DEFINERS: [&str; 15] = [
     "platform.tenant_by_slug(text)",
     "platform.tenant_by_id(uuid)",
     "platform.tenant_by_domain(text)",
     "platform.tenant_home(uuid)",
+    "platform.tenants_by_keys(text[], text[], uuid[])",
+    "platform.tenants_changed(uuid[], bigint[], bigint[])",
+    "platform.registry_key()",
     "platform.administrator_grant(uuid, uuid)",
     "platform.use_administrator_grant(uuid, uuid, uuid, jsonb)",
     "platform.member_by_email(uuid, text)",

@@ -17,7 +17,7 @@ use sqlx::{
 pub use follower::{Batch, FollowError, Follower};
 pub(crate) use wake::Wake;
 
-use crate::{ConnectError, Position, PublishedEvent, StorageError, StreamTable};
+use crate::{ConnectError, Position, PublishedEvent, StorageError, StreamTable, stream::CHANNEL};
 
 /// Follows the streams of one database. Cheap to clone.
 ///
@@ -129,7 +129,7 @@ impl Relay {
     }
 
     pub(crate) fn wake(&self) -> Wake {
-        Wake::new(self.listens.then(|| self.options.clone()), self.pause)
+        Wake::new(CHANNEL, self.listens.then(|| self.options.clone()), self.pause)
     }
 }
 
