@@ -83,7 +83,7 @@ end;
 -- By which the nodes of one service know each other's entries in a cache that others may write to. Made here, so that
 -- nobody has to hand it round.
 create table platform.registry_key (
-  only boolean primary key default true check (only),
+  is_only boolean primary key default true check (is_only),
   key bytea not null check (length(key) = 32)
 );
 insert into platform.registry_key (key)
