@@ -33,8 +33,7 @@ async fn node(db: &TestDatabase, builder: formwork_tenancy::TenantsBuilder) -> (
     let hands = Hands::default();
     hands.forward(Duration::from_secs(1));
     let options = RegistryOptions::new().clock(Arc::new(hands.clone()));
-    let builder = builder.registry(options).acquire_timeout(Duration::from_millis(200));
-    (db.connect(builder).await, hands)
+    (db.connect(builder.registry(options)).await, hands)
 }
 
 #[tokio::test]
