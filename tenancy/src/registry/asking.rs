@@ -297,13 +297,14 @@ async fn versions_elsewhere(
 ) -> Result<HashMap<uuid::Uuid, std::collections::BTreeMap<String, i32>>, StorageError> {
     let outages = &tenants.registry().0.homes;
     let outage = outages.get(database).ok_or_else(|| UnknownDatabase::new(database))?;
-    if outage.breaker.is_due() {
+    if let Some(look) = outage.begins_look() {
         let (tenants, database) = (tenants.clone(), database.to_owned());
         drop(tokio::spawn(async move {
             let answer = postgres::home_versions(&tenants, &database, Vec::new()).await;
             if let Some(outage) = tenants.registry().0.homes.get(&database) {
                 outage.note(&answer);
             }
+            drop(look);
         }));
     }
     if let Some(error) = outage.error() {

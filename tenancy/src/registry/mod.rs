@@ -16,7 +16,10 @@ mod renewal;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,6 +64,17 @@ struct Inner {
 struct Outage {
     breaker: Breaker,
     error: Mutex<Option<StorageError>>,
+    /// Whether somebody looks after it: one at a time, or the looks would take each other's connections.
+    look: Arc<AtomicBool>,
+}
+
+/// A look after a database, which ends when it is dropped.
+struct Look(Arc<AtomicBool>);
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl Registry {
@@ -105,7 +119,13 @@ impl Drop for Inner {
 
 impl Outage {
     fn new() -> Self {
-        Self { breaker: Breaker::new(LOOK_EVERY), error: Mutex::default() }
+        Self { breaker: Breaker::new(LOOK_EVERY), error: Mutex::default(), look: Arc::default() }
+    }
+
+    /// Is it this caller who looks after it?
+    fn begins_look(&self) -> Option<Look> {
+        let begins = self.breaker.is_due() && !self.look.swap(true, Ordering::AcqRel);
+        begins.then(|| Look(Arc::clone(&self.look)))
     }
 
     /// Notes an answer: only one that says that nobody answers opens it.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Key, Registry, metrics::Counters, nanos, postgres};
+use super::{Key, Look, Registry, metrics::Counters, nanos, postgres};
 use crate::{Tenant, TenantId, Tenants, databases::MAIN};
 
 /// How often, while there are look-ups: twice before anything is too old.
@@ -82,17 +82,18 @@ impl Tenants {
     /// Begins a renewal in the background when it is time; while the database is out of reach, a look after that.
     pub(super) fn renew_when_due(&self, now: u64) {
         let registry = &self.registry().0;
-        let due = match registry.database.breaker.is_open() {
-            true => registry.database.breaker.is_due(),
-            false => registry.schedule.begins(now),
+        let look = match registry.database.breaker.is_open() {
+            true => registry.database.begins_look(),
+            false => None,
         };
-        if due {
-            drop(tokio::spawn(renew(self.clone(), now)));
+        let is_down = registry.database.breaker.is_open();
+        if look.is_some() || (!is_down && registry.schedule.begins(now)) {
+            drop(tokio::spawn(renew(self.clone(), now, look)));
         }
     }
 }
 
-async fn renew(tenants: Tenants, began: u64) {
+async fn renew(tenants: Tenants, began: u64, _look: Option<Look>) {
     let registry = tenants.registry();
     let _under_way = UnderWay { schedule: &registry.0.schedule, began };
     let held = held(&tenants, began);
