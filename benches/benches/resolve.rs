@@ -104,13 +104,11 @@ fn warm(criterion: &mut Criterion, runtime: &Runtime, db: &TestDatabase) {
     };
     // The runtime is entered, as it is in a service, so that what is due is looked after beside it.
     let _entered = runtime.enter();
-    let resolve = |parts: &Parts| loop {
+    let resolve = |parts: &Parts| {
         // Not remembered any more after a pause of the bench's: waited for.
         let answer = tenants.resolve(black_box(parts)).now_or_never();
-        match answer.unwrap_or_else(|| runtime.block_on(tenants.resolve(parts))) {
-            Ok(tenant) => break drop(black_box(tenant)),
-            Err(error) => panic!("{error}"),
-        }
+        let answer = answer.unwrap_or_else(|| runtime.block_on(tenants.resolve(parts)));
+        drop(black_box(answer.unwrap()));
     };
     requests.iter().for_each(|(host, token)| {
         resolve(host);
@@ -179,7 +177,6 @@ fn cold(criterion: &mut Criterion, runtime: &Runtime, db: &TestDatabase) {
         let shared = || RegistryOptions::new().redis(&server.url()).unwrap();
         let (reader, clock) = node(shared());
         let (writer, writers_clock) = node(shared());
-        let request = next();
         // The other node has read it less than a second ago: written again every 300 ms.
         let writes = runtime.spawn({
             let (writer, parts) = (writer.clone(), parts("tenant-7", None));
@@ -191,7 +188,6 @@ fn cold(criterion: &mut Criterion, runtime: &Runtime, db: &TestDatabase) {
                 }
             }
         });
-        drop(request);
         let request = parts("tenant-7", None);
         group.bench_function("cold/Redis", |bencher| {
             bencher.to_async(runtime).iter(|| {

@@ -175,7 +175,7 @@ mod tests {
             let memory = memory();
             memory.keep(key(), tenant(&memory, 1, 5, 10 * SECOND), Database);
             let answer = memory.keep(key(), tenant(&memory, id, version, at * SECOND), source);
-            let held = memory.current(key().as_ref(), 10 * SECOND).map(|held| held.version());
+            let held = memory.stale(key().as_ref(), 10 * SECOND).map(|held| held.version());
             let what = format!("{id}, version {version} of second {at} by {source:?}");
             assert_eq!((answer.version(), held), (kept, Some(kept)), "{what}");
         }
