@@ -8,11 +8,11 @@
     reason = "a bench fails by panicking, and says what it leaves out"
 )]
 
+mod redis_server;
+
 use std::{
     hint::black_box,
     num::NonZeroU32,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,8 @@ use formwork_tenancy::{
 };
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::runtime::Runtime;
+
+use self::redis_server::Server;
 
 const TENANTS: usize = 10_000;
 const WIDE: Limit = Limit::per_second(1_000_000_000);
@@ -90,42 +92,15 @@ fn memory(criterion: &mut Criterion) {
     group.finish();
 }
 
-struct Server {
-    process: Child,
-    folder: PathBuf,
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        let folder = std::env::temp_dir().join(format!("formwork-bench-redis-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(folder.join("s"));
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        Some(Self { process, folder })
-    }
-
-    async fn limiter(&self) -> RedisLimiter {
-        let url = format!("redis+unix://{}", self.folder.join("s").display());
-        let begun = Instant::now();
-        loop {
-            let builder = RedisLimiter::builder(&url).timeout(Duration::from_secs(10));
-            let limiter = builder.connect().await.unwrap();
-            if !limiter.is_degraded() {
-                return limiter;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(10), "redis-server does not answer");
+async fn limiter(server: &Server) -> RedisLimiter {
+    let begun = Instant::now();
+    loop {
+        let builder = RedisLimiter::builder(server.url()).timeout(Duration::from_secs(10));
+        let limiter = builder.connect().await.unwrap();
+        if !limiter.is_degraded() {
+            return limiter;
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
+        assert!(begun.elapsed() < Duration::from_secs(10), "redis-server does not answer");
     }
 }
 
@@ -135,7 +110,7 @@ fn redis(criterion: &mut Criterion) {
         return;
     };
     let runtime = Runtime::new().unwrap();
-    let limiter = runtime.block_on(server.limiter());
+    let limiter = runtime.block_on(limiter(&server));
     let (tenant, ada) = (TenantId::generate(), Actor::user(uuid::Uuid::now_v7()));
     // As much as Redis counts exactly, in microseconds.
     let wide = Limit::per_second(1_000_000);

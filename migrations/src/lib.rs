@@ -61,9 +61,10 @@ pub const TENANCY: Set = Set {
         migration!(2, "tenant_homes", "tenancy/platform/0002_tenant_homes.sql"),
         migration!(3, "administrator_grants", "tenancy/platform/0003_administrator_grants.sql"),
         migration!(4, "resolution", "tenancy/platform/0004_resolution.sql"),
-        migration!(5, "regions", "tenancy/platform/0006_regions.sql"),
-        migration!(6, "lifecycle", "tenancy/platform/0007_lifecycle.sql"),
-        migration!(7, "export", "tenancy/platform/0008_export.sql"),
+        migration!(5, "registry", "tenancy/platform/0005_registry.sql"),
+        migration!(6, "regions", "tenancy/platform/0006_regions.sql"),
+        migration!(7, "lifecycle", "tenancy/platform/0007_lifecycle.sql"),
+        migration!(8, "export", "tenancy/platform/0008_export.sql"),
     ],
     database: &[
         migration!(1, "homes", "tenancy/database/0001_homes.sql"),

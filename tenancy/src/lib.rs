@@ -27,10 +27,11 @@
 //! # Features
 //!
 //! `keys`: fields sealed under keys of the tenant's own. `aws-kms`: those keys in AWS KMS. `local-postgres`: a
-//! private cluster started from binaries on the machine. `redis`: rate limits that nodes share. `testing`: the test
-//! kit. `tower`: a layer that resolves each request's tenant.
+//! private cluster started from binaries on the machine. `redis`: rate limits and a tier of the registry that nodes share.
+//! `testing`: the test kit. `tower`: a layer that resolves each request's tenant.
 
 mod administrator;
+mod breaker;
 mod conn;
 mod control_plane;
 mod cursor;
@@ -45,6 +46,8 @@ mod outbox;
 mod own_role;
 mod place;
 mod pooler;
+#[cfg(feature = "redis")]
+mod redis_server;
 mod region;
 mod registry;
 mod relay;
@@ -97,6 +100,7 @@ pub use options::{IsolationLevel, PlanLimits, TxOptions};
 pub use outbox::{OutboxEvent, PublishedEvent};
 pub use place::{HomePlace, InvalidPlace};
 pub use region::WrongRegion;
+pub use registry::{RegistryMetrics, RegistryOptions};
 pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder, Stretch, Tail};
 pub use replica::{ReplicaFault, ServedBy};
 pub use resolve::{

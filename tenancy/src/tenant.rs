@@ -1,12 +1,22 @@
 //! A tenant, as the registry knows it.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Deref,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use crate::{UnsupportedHome, supported::Supported};
+use crate::{StorageError, UnsupportedHome, limits::Clock};
 
 /// Identity of a tenant: a UUIDv7, the first column of every key of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,15 +131,29 @@ pub struct Tenant(Arc<Record>);
 
 #[derive(Debug)]
 struct Record {
-    id: TenantId,
-    slug: String,
+    entry: TenantEntry,
+    standing: HomeStanding,
+    /// By which the two moments below are meant: another one's mean nothing.
+    clock: Arc<dyn Clock>,
+    /// When the registry is known to have said so, last, in nanoseconds; 0: it is known to say otherwise.
+    current_at: AtomicU64,
+    /// When somebody asked for it, last, to a tenth of a second.
+    used_at: AtomicU64,
+}
+
+/// What the registry says of a tenant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TenantEntry {
+    pub(crate) id: TenantId,
+    pub(crate) slug: String,
     name: String,
     status: Status,
     isolation: Isolation,
     /// INVARIANT: `main` exactly when the isolation is not `database`.
-    database_name: String,
+    pub(crate) database_name: String,
     /// INVARIANT: matches `[a-z_][a-z0-9_]*`, so that it can stand in SQL text.
-    schema_name: String,
+    pub(crate) schema_name: String,
     epoch: i64,
     region: String,
     plan: String,
@@ -137,11 +161,29 @@ struct Record {
     time_zone: String,
     version: i64,
     own_role: bool,
-    home_versions: BTreeMap<String, i32>,
-    /// Judged when the registry answered, so that a transaction does not have to.
-    unsupported: Option<UnsupportedHome>,
-    /// When the registry said so.
-    read_at: Instant,
+    pub(crate) home_versions: BTreeMap<String, i32>,
+    /// Stands for the versions in the control plane's database, where a change of them is asked for.
+    home_stamp: i64,
+}
+
+/// Whether this program can work with a home.
+#[derive(Debug, Clone)]
+pub(crate) enum HomeStanding {
+    Supported,
+    Unsupported(UnsupportedHome),
+    /// The home's database could not be asked.
+    Unjudged(StorageError),
+}
+
+/// How often it is noted that an entry is in use.
+const NOTED: u64 = 100_000_000;
+
+impl Deref for Record {
+    type Target = TenantEntry;
+
+    fn deref(&self) -> &TenantEntry {
+        &self.entry
+    }
 }
 
 impl Tenant {
@@ -197,22 +239,30 @@ impl Tenant {
         &self.0.home_versions
     }
 
+    /// As the registry said at `current_at`, by this clock.
+    pub(crate) fn new(
+        entry: TenantEntry,
+        standing: HomeStanding,
+        clock: Arc<dyn Clock>,
+        current_at: u64,
+    ) -> Self {
+        let (current_at, used_at) = (AtomicU64::new(current_at), AtomicU64::new(current_at));
+        Self(Arc::new(Record { entry, standing, clock, current_at, used_at }))
+    }
+
     pub(crate) fn unsupported(&self) -> Option<&UnsupportedHome> {
-        self.0.unsupported.as_ref()
+        match &self.0.standing {
+            HomeStanding::Unsupported(unsupported) => Some(unsupported),
+            _ => None,
+        }
     }
 
-    pub(crate) fn with_home_versions(mut self, versions: BTreeMap<String, i32>) -> Self {
-        if let Some(record) = Arc::get_mut(&mut self.0) {
-            record.home_versions = versions;
+    /// Why it is not known whether this program can work with the home, when it is not.
+    pub(crate) fn unjudged(&self) -> Option<&StorageError> {
+        match &self.0.standing {
+            HomeStanding::Unjudged(error) => Some(error),
+            _ => None,
         }
-        self
-    }
-
-    pub(crate) fn judged_by(mut self, supported: &Supported) -> Self {
-        if let Some(record) = Arc::get_mut(&mut self.0) {
-            record.unsupported = supported.judge(&record.slug, &record.home_versions);
-        }
-        self
     }
 
     /// Region of its home.
@@ -240,20 +290,56 @@ impl Tenant {
         self.0.version
     }
 
-    /// When this process read it.
-    pub(crate) fn read_at(&self) -> Instant {
-        self.0.read_at
+    pub(crate) fn home_stamp(&self) -> i64 {
+        self.0.home_stamp
+    }
+
+    /// When the registry said so last, in nanoseconds.
+    pub(crate) fn current_at(&self) -> u64 {
+        self.0.current_at.load(Ordering::Acquire)
+    }
+
+    /// How long ago the registry said so, by this clock. None: another clock's, or it is known to say otherwise.
+    pub(crate) fn age(&self, clock: &Arc<dyn Clock>, now: u64) -> Option<Duration> {
+        let at = self.current_at();
+        (at > 0 && Arc::ptr_eq(&self.0.clock, clock)).then(|| Duration::from_nanos(now.saturating_sub(at)))
+    }
+
+    /// The registry has said the same again. What is known to be outdated stays so.
+    pub(crate) fn is_current_at(&self, moment: u64) {
+        let renewed = |at: u64| (0 < at && at < moment).then_some(moment);
+        let _ = self.0.current_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, renewed);
+    }
+
+    /// The registry says otherwise now: whoever holds on to this asks again.
+    pub(crate) fn is_outdated(&self) {
+        self.0.current_at.store(0, Ordering::Release);
+    }
+
+    pub(crate) fn is_used_at(&self, moment: u64) {
+        // Mostly a look, so that processors need not take the line from each other.
+        if moment.saturating_sub(self.0.used_at.load(Ordering::Relaxed)) > NOTED {
+            self.0.used_at.store(moment, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn used_at(&self) -> u64 {
+        self.0.used_at.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_same_record(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl FromRow<'_, PgRow> for Tenant {
+impl FromRow<'_, PgRow> for TenantEntry {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let schema_name: String = row.try_get("schema_name")?;
         if !is_identifier(&schema_name) {
             return Err(sqlx::Error::Decode(format!("`{schema_name}` is no schema name of a home").into()));
         }
         let decode = |error: UnknownName| sqlx::Error::Decode(error.into());
-        Ok(Self(Arc::new(Record {
+        Ok(Self {
             id: TenantId(row.try_get("id")?),
             slug: row.try_get("slug")?,
             name: row.try_get("name")?,
@@ -269,9 +355,8 @@ impl FromRow<'_, PgRow> for Tenant {
             version: row.try_get("version")?,
             own_role: row.try_get("own_role")?,
             home_versions: row.try_get::<Json<_>, _>("home_versions")?.0,
-            unsupported: None,
-            read_at: Instant::now(),
-        })))
+            home_stamp: row.try_get("home_stamp")?,
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     databases::{Database, Databases, MAIN, is_database_name},
     pooler,
     region::Regions,
-    registry::{FRESHNESS, Registry},
+    registry::{Registry, RegistryOptions},
     replica::{Needs, WalPosition},
     resolve::Lookups,
     supported::Supported,
@@ -31,8 +31,6 @@ use crate::{
 /// Settings of no tenant: also those are put away that statements have left on the connection.
 const NOBODY: &str = "; set local role none; set local app.current_tenant = ''; set local app.current_org_id = ''; \
     set local search_path = pg_catalog, pg_temp";
-/// How old an entry may be for a read, while the registry does not answer.
-const STALE: Duration = Duration::from_secs(30);
 
 /// The tenants of one database, or of several, seen by a login that row security holds. Cheap to clone.
 ///
@@ -78,7 +76,7 @@ struct Plans {
 }
 
 /// How [`Tenants`] connects.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct TenantsBuilder {
     base_domains: Vec<String>,
     reserved_names: ReservedNames,
@@ -95,6 +93,7 @@ pub struct TenantsBuilder {
     region: Option<String>,
     fairness: Fairness,
     max_connections_total: Option<u32>,
+    registry: RegistryOptions,
 }
 
 /// How statements are prepared through a transaction pooler.
@@ -123,6 +122,7 @@ impl Tenants {
             region: None,
             fairness: Fairness::new(),
             max_connections_total: None,
+            registry: RegistryOptions::new(),
         }
     }
 
@@ -192,7 +192,8 @@ impl Tenants {
     pub(crate) async fn begin_unasked(&self, session: &Session) -> Result<TenantTx, StorageError> {
         let (options, tenant) = (TxOptions::new(), session.tenant());
         let database = self.checked_database(tenant.database_name()).await?;
-        let conn = self.connection(database, options, settings(tenant)).await?;
+        let text = options.begin_text() + &settings(tenant);
+        let conn = self.connection(database, tenant.id(), text, false).await?;
         Ok(TenantTx::new(conn, session, &options, false))
     }
 
@@ -230,6 +231,7 @@ impl Tenants {
 
     /// Closes every connection.
     pub async fn close(&self) {
+        self.registry.close();
         let databases = std::iter::once(self.databases.main()).chain(self.databases.others());
         for server in databases.flat_map(|database| database.replicas.servers().chain([database])) {
             server.connections.turn_off();
@@ -301,25 +303,6 @@ impl Tenants {
         // What is nobody's takes its turn as one tenant more.
         let nobody = TenantId::from(uuid::Uuid::nil());
         self.connection(database, nobody, options.begin_text() + NOBODY, false).await
-    }
-
-    /// What the registry says now, when the entry is older than an answer may be. It is asked by identity, so that
-    /// many sessions of one tenant ask once. While it cannot be asked, a read may go on for a while.
-    async fn newer_entry(
-        &self,
-        tenant: &Tenant,
-        options: &TxOptions,
-    ) -> Result<Option<Tenant>, StorageError> {
-        let age = tenant.read_at().elapsed();
-        if age < FRESHNESS {
-            return Ok(None);
-        }
-        match self.by_id(tenant.id()).await {
-            Ok(Some(newest)) => Ok((newest.version() >= tenant.version()).then_some(newest)),
-            Ok(None) => Err(Refusal::Gone.into()),
-            Err(error) if error.is_unavailable() && options.is_read_only() && age < STALE => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// The database with this name, once its login has been looked at.
@@ -533,6 +516,13 @@ impl TenantsBuilder {
         self
     }
 
+    /// How the registry remembers, and by whom it is told of changes.
+    #[must_use]
+    pub fn registry(mut self, options: RegistryOptions) -> Self {
+        self.registry = options;
+        self
+    }
+
     /// Connects by URL.
     ///
     /// # Errors
@@ -558,9 +548,10 @@ impl TenantsBuilder {
         let base_domains = self.base_domains.iter().map(base_domain).collect::<Result<_, _>>()?;
         let budget = self.max_connections_total.map(|total| Budget::new(total, self.fairness));
         let databases = self.databases_by(options, budget.as_ref())?;
+        let registry = Registry::new(self.registry, databases.others().map(|database| &*database.name));
         let tenants = Tenants {
+            registry,
             databases,
-            registry: Registry::new(),
             base_domains,
             reserved_names: Arc::new(self.reserved_names),
             lookups: Lookups::new(),
@@ -590,6 +581,7 @@ impl TenantsBuilder {
                 }
             }
         }
+        tenants.hear_of_changes().await;
         Ok(tenants)
     }
 

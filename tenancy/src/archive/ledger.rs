@@ -136,6 +136,8 @@ async fn enter(
     entry: &Entry,
     record: &TenantRecord,
 ) -> Result<(), ImportError> {
+    let region = control.region_in(&mut main.conn, plan.place.database_name()).await;
+    let region = region.map_err(|error| ImportRefusal::Record { why: error.to_string() })?;
     let done = sqlx::query(
         "insert into platform.tenants as t (id, slug, name, status, isolation, database_name, schema_name, epoch,
                                             region, plan, default_currency, time_zone, own_role)
@@ -153,7 +155,7 @@ async fn enter(
     .bind(plan.place.database_name())
     .bind(&entry.schema)
     .bind(entry.epoch)
-    .bind(control.region_of(plan.place.database_name()))
+    .bind(region)
     .bind(&record.plan)
     .bind(&record.default_currency)
     .bind(&record.time_zone)

@@ -1,4 +1,4 @@
-//! The time that limits in memory are counted in.
+//! The time that limits in memory, and the age of what is known of a tenant, are counted in.
 
 use std::{
     fmt,
@@ -13,10 +13,10 @@ pub trait Clock: fmt::Debug + Send + Sync {
 
 /// The machine's own, which no correction moves.
 #[derive(Debug)]
-pub(super) struct Monotonic(Instant);
+pub(crate) struct Monotonic(Instant);
 
 impl Monotonic {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Instant::now())
     }
 }

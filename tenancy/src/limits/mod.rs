@@ -42,10 +42,13 @@ mod verdict;
 
 pub use call::{Call, Scope};
 pub use clock::Clock;
+pub(crate) use clock::Monotonic;
 pub use limit::Limit;
 pub use limiter::Limiter;
 pub use memory::{MemoryLimiter, MemoryLimiterBuilder};
 pub use verdict::{Allowed, Refused, Standing, Verdict};
 
 #[cfg(feature = "redis")]
-pub use self::redis::{RedisAddressError, RedisLimiter, RedisLimiterBuilder};
+pub use self::redis::{RedisLimiter, RedisLimiterBuilder};
+#[cfg(feature = "redis")]
+pub use crate::redis_server::RedisAddressError;

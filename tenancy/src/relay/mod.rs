@@ -19,7 +19,7 @@ pub use follower::{Batch, FollowError, Follower};
 pub use tail::{Stretch, Tail};
 pub(crate) use wake::Wake;
 
-use crate::{ConnectError, Position, PublishedEvent, StorageError, StreamTable};
+use crate::{ConnectError, Position, PublishedEvent, StorageError, StreamTable, stream::CHANNEL};
 
 /// Follows the streams of one database. Cheap to clone.
 ///
@@ -131,7 +131,7 @@ impl Relay {
     }
 
     pub(crate) fn wake(&self) -> Wake {
-        Wake::new(self.listens.then(|| self.options.clone()), self.pause)
+        Wake::new(CHANNEL, self.listens.then(|| self.options.clone()), self.pause)
     }
 }
 

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 
-use crate::stream::CHANNEL;
-
 #[derive(Debug)]
 pub(crate) struct Wake {
+    channel: &'static str,
     options: Option<PgConnectOptions>,
     listener: Option<PgListener>,
     pause: Duration,
@@ -18,8 +17,8 @@ pub(crate) struct Wake {
 
 impl Wake {
     /// With options to connect by, it listens.
-    pub(crate) fn new(options: Option<PgConnectOptions>, pause: Duration) -> Self {
-        Self { options, listener: None, pause }
+    pub(crate) fn new(channel: &'static str, options: Option<PgConnectOptions>, pause: Duration) -> Self {
+        Self { channel, options, listener: None, pause }
     }
 
     /// Begins to listen, where that is wanted and not the case.
@@ -27,7 +26,7 @@ impl Wake {
         if let (Some(options), None) = (&self.options, &self.listener) {
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
             let mut listener = PgListener::connect_with(&pool).await?;
-            listener.listen(CHANNEL).await?;
+            listener.listen(self.channel).await?;
             self.listener = Some(listener);
         }
         Ok(())

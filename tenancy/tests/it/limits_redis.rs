@@ -1,10 +1,8 @@
 //! Rate limits in a real Redis, which is killed and started again under load.
 
 use std::{
-    fs,
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -17,126 +15,15 @@ use formwork_tenancy::{
     limits::{Call, Limit, MemoryLimiter, RedisLimiter, RedisLimiterBuilder, Scope},
 };
 
-use crate::limits::{Hands, refusal, user};
+use crate::{
+    limits::{Hands, refusal, user},
+    redis_server::Server,
+};
 
-/// `REDIS_SERVER_BIN`, or where systems put it.
-fn program() -> Option<PathBuf> {
-    let named = std::env::var_os("REDIS_SERVER_BIN").map(PathBuf::from);
-    let known = ["/usr/bin/redis-server", "/usr/local/bin/redis-server", "/opt/homebrew/bin/redis-server"];
-    let found = named.into_iter().chain(known.map(PathBuf::from)).find(|path| path.exists());
-    if found.is_none() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "redis-server is not installed: run script/bootstrap --tests"
-        );
-        eprintln!("redis-server is not installed: not tested (script/bootstrap --tests installs it)");
-    }
-    found
-}
-
-/// A server of the test's own, on a socket in a folder of its own.
-struct Server {
-    program: PathBuf,
-    folder: PathBuf,
-    process: Option<Child>,
-    /// Of a cluster, all of whose slots it has.
-    cluster: bool,
-}
-
-impl Server {
-    async fn start(cluster: bool) -> Option<Self> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("formwork-redis-{}-{number}", std::process::id()));
-        let mut server = Self { program: program()?, folder, process: None, cluster };
-        fs::create_dir_all(&server.folder).unwrap();
-        server.up().await;
-        Some(server)
-    }
-
-    async fn up(&mut self) {
-        let mut command = Command::new(&self.program);
-        let port = if self.cluster { free_port() } else { 0 };
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--unixsocket"]).arg(self.socket());
-        command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(&self.folder);
-        if self.cluster {
-            command.args(["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
-        }
-        self.process = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        self.until(|answer| answer.is_some()).await;
-        if self.cluster {
-            let mut all = redis::cmd("cluster");
-            all.arg("addslotsrange").arg(0).arg(16_383);
-            self.ask(&all).await.unwrap();
-            let state = |answer: Option<String>| answer.is_some_and(|info| info.contains("cluster_state:ok"));
-            self.until(state).await;
-        }
-    }
-
-    /// Asks until the answer is the one that is waited for: to `CLUSTER INFO`, or `PING`.
-    async fn until(&self, done: impl Fn(Option<String>) -> bool) {
-        let question = if self.cluster { "cluster" } else { "ping" };
-        let begun = Instant::now();
-        loop {
-            let mut command = redis::cmd(question);
-            if self.cluster {
-                command.arg("info");
-            }
-            let answer = self.ask(&command).await.ok();
-            if done(answer.and_then(|value| redis::from_redis_value(value).ok())) {
-                return;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(30), "redis-server does not answer");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn ask(&self, command: &redis::Cmd) -> redis::RedisResult<redis::Value> {
-        let mut connection = redis::Client::open(self.url())?.get_multiplexed_async_connection().await?;
-        command.query_async(&mut connection).await
-    }
-
-    async fn keys(&self) -> Vec<String> {
-        redis::from_redis_value(self.ask(redis::cmd("keys").arg("*")).await.unwrap()).unwrap()
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-
-    /// Stops it where it stands, or lets it go on.
-    fn signal(&self, name: &str) {
-        let id = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("s")
-    }
-
-    fn url(&self) -> String {
-        format!("redis+unix://{}", self.socket().display())
-    }
-
-    /// As one node's: a test waits for the server for as long as it takes.
-    fn node(&self) -> RedisLimiterBuilder {
-        let hour = Duration::from_secs(3_600);
-        RedisLimiter::builder(self.url()).timeout(hour).retry_every(Duration::from_millis(10))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+/// As one node's: a test waits for the server for as long as it takes.
+fn node(server: &Server) -> RedisLimiterBuilder {
+    let hour = Duration::from_secs(3_600);
+    RedisLimiter::builder(server.url()).timeout(hour).retry_every(Duration::from_millis(10))
 }
 
 async fn passes(limiter: &RedisLimiter, call: &Call<'_>, tries: usize) -> usize {
@@ -161,7 +48,7 @@ async fn until_degraded(limiter: &RedisLimiter, degraded: bool) {
 #[tokio::test]
 async fn nodes_count_together_and_no_tenant_for_another() {
     let Some(server) = Server::start(false).await else { return };
-    let (one, two) = (server.node().connect().await.unwrap(), server.node().connect().await.unwrap());
+    let (one, two) = (node(&server).connect().await.unwrap(), node(&server).connect().await.unwrap());
     let (a, b, ada) = (TenantId::generate(), TenantId::generate(), user(1));
     let ip = IpAddr::from(Ipv4Addr::new(192, 0, 2, 1));
     let call = |tenant| {
@@ -190,7 +77,7 @@ async fn nodes_count_together_and_no_tenant_for_another() {
         Call::of_tenant(a).user_endpoint(&ada, "x", Limit::per_day(3)),
         Call::from_ip(ip).overall(Limit::per_day(3)),
     ];
-    let other = server.node().prefix("other").connect().await.unwrap();
+    let other = node(&server).prefix("other").connect().await.unwrap();
     for call in &calls {
         assert_eq!(passes(&one, call, 5).await, 3);
         assert_eq!(passes(&two, call, 5).await, 0);
@@ -203,7 +90,7 @@ async fn nodes_count_together_and_no_tenant_for_another() {
 #[tokio::test]
 async fn the_script_decides_as_the_memory_does() {
     let Some(server) = Server::start(false).await else { return };
-    let limiter = server.node().connect().await.unwrap();
+    let limiter = node(&server).connect().await.unwrap();
     let memory = MemoryLimiter::builder().clock(Hands::default()).build();
     let tenant = TenantId::generate();
     let mut random = 0x2545_F491_4F6C_DD1D_u64;
@@ -236,7 +123,7 @@ async fn the_script_decides_as_the_memory_does() {
 #[tokio::test]
 async fn keys_go_when_their_limits_are_full_again() {
     let Some(server) = Server::start(false).await else { return };
-    let limiter = server.node().connect().await.unwrap();
+    let limiter = node(&server).connect().await.unwrap();
     let tenant = TenantId::generate();
     let call = Call::of_tenant(tenant).overall(Limit::per_second(1)).endpoint("x", Limit::per_day(10));
     assert!(limiter.check(&call).await.is_allowed());
@@ -254,7 +141,7 @@ async fn keys_go_when_their_limits_are_full_again() {
 #[tokio::test]
 async fn a_server_whose_clock_was_set_back_holds_nobody_for_longer_than_the_limit() {
     let Some(server) = Server::start(false).await else { return };
-    let limiter = server.node().connect().await.unwrap();
+    let limiter = node(&server).connect().await.unwrap();
     let call = Call::of_tenant(TenantId::generate()).overall(Limit::per_hour(2));
     assert!(limiter.check(&call).await.is_allowed());
     let key = server.keys().await.remove(0);
@@ -267,7 +154,7 @@ async fn a_server_whose_clock_was_set_back_holds_nobody_for_longer_than_the_limi
 #[tokio::test]
 async fn the_script_is_sent_again_when_the_server_has_lost_it() {
     let Some(server) = Server::start(false).await else { return };
-    let limiter = server.node().connect().await.unwrap();
+    let limiter = node(&server).connect().await.unwrap();
     let call = Call::of_tenant(TenantId::generate()).overall(Limit::per_day(5));
     assert_eq!(passes(&limiter, &call, 2).await, 2);
     server.ask(redis::cmd("script").arg("flush")).await.unwrap();
@@ -293,7 +180,7 @@ fn slot(key: &str) -> u16 {
 async fn the_keys_of_a_call_are_of_one_slot() {
     assert_eq!(slot("123456789"), 0x31C3, "the check value of the specification");
     let Some(server) = Server::start(true).await else { return };
-    let limiter = server.node().connect().await.unwrap();
+    let limiter = node(&server).connect().await.unwrap();
     let ada = user(1);
     for (tenant, ip) in [
         (TenantId::generate(), IpAddr::from(Ipv4Addr::new(192, 0, 2, 1))),
@@ -327,7 +214,7 @@ async fn a_redis_that_is_killed_is_neither_an_outage_nor_without_limits() {
     const LIMIT: u32 = 1_000;
     let Some(mut server) = Server::start(false).await else { return };
     // Local clocks that stand: what passes in one place is a bucket, to the unit.
-    let node = || server.node().nodes(2).local(MemoryLimiter::builder().clock(Hands::default()).build());
+    let node = || node(&server).nodes(2).local(MemoryLimiter::builder().clock(Hands::default()).build());
     let nodes = [node().connect().await.unwrap(), node().connect().await.unwrap()];
     let tenant = TenantId::generate();
     let (stop, passed, asked) =
@@ -385,7 +272,7 @@ async fn a_redis_that_is_killed_is_neither_an_outage_nor_without_limits() {
 async fn a_redis_that_hangs_costs_one_timeout() {
     let Some(server) = Server::start(false).await else { return };
     let timeout = Duration::from_millis(500);
-    let limiter = server.node().timeout(timeout).connect().await.unwrap();
+    let limiter = node(&server).timeout(timeout).connect().await.unwrap();
     let call = Call::of_tenant(TenantId::generate()).overall(Limit::per_second(1_000_000));
     until_degraded(&limiter, false).await;
     server.signal("-STOP");
@@ -403,7 +290,7 @@ async fn a_redis_that_hangs_costs_one_timeout() {
 async fn a_redis_that_is_not_there_yet_is_found_later() {
     let Some(mut server) = Server::start(false).await else { return };
     server.kill();
-    let limiter = server.node().nodes(4).connect().await.unwrap();
+    let limiter = node(&server).nodes(4).connect().await.unwrap();
     assert!(limiter.is_degraded());
     let call = Call::of_tenant(TenantId::generate()).overall(Limit::per_day(8));
     assert_eq!(passes(&limiter, &call, 20).await, 2, "its share");

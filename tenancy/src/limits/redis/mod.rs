@@ -3,21 +3,12 @@
 //! One script a call, by the server's own clock. While the server is out of reach a node counts its share by itself,
 //! and somebody looks after the server in the background: no call waits for that.
 
-mod breaker;
+use std::{fmt, sync::Arc, time::Duration};
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use ::redis::{ErrorKind, RedisError, Script, ServerErrorKind, aio::MultiplexedConnection};
 
-use ::redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, Script, ServerErrorKind,
-    aio::{ConnectionLike, MultiplexedConnection},
-};
-
-use self::breaker::Breaker;
 use super::{Call, MemoryLimiter, Verdict};
+use crate::redis_server::{RedisAddressError, RedisServer, Words};
 
 const SCRIPT: &str = include_str!("script.lua");
 
@@ -45,15 +36,10 @@ const SCRIPT: &str = include_str!("script.lua");
 pub struct RedisLimiter(Arc<Inner>);
 
 struct Inner {
-    client: Client,
-    config: AsyncConnectionConfig,
+    server: Arc<RedisServer>,
     script: Script,
-    /// INVARIANT: there while the breaker is closed, but for the moment between the two.
-    connection: Mutex<Option<MultiplexedConnection>>,
-    breaker: Breaker,
     local: MemoryLimiter,
     nodes: u32,
-    timeout: Duration,
     prefix: String,
 }
 
@@ -65,13 +51,6 @@ pub struct RedisLimiterBuilder {
     timeout: Duration,
     retry_every: Duration,
     prefix: String,
-}
-
-/// The address is no Redis URL.
-#[derive(Debug, thiserror::Error)]
-#[error("the address is no Redis URL, as `redis://host:6379/0` or `redis+unix:///path`")]
-pub struct RedisAddressError {
-    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl RedisLimiter {
@@ -95,17 +74,8 @@ impl RedisLimiter {
             return Verdict::of(call, &[]);
         }
         let this = &self.0;
-        if this.breaker.is_due() {
-            drop(tokio::spawn(Arc::clone(this).look()));
-        }
-        if !this.breaker.is_open()
-            && let Some(connection) = this.connection()
-        {
-            match tokio::time::timeout(this.timeout, this.ask(connection, call)).await {
-                Ok(Ok(verdict)) => return verdict,
-                Ok(Err(error)) => this.give_up(&error),
-                Err(_) => this.give_up(&format_args!("no answer within {:?}", this.timeout)),
-            }
+        if let Some(verdict) = this.server.ask(async |connection| this.ask(connection, call).await).await {
+            return verdict;
         }
         let share = call.with_limits(|limit| limit.share(this.nodes, call.units()));
         this.local.check(&share)
@@ -113,7 +83,7 @@ impl RedisLimiter {
 
     /// Does this node count by itself, because the Redis does not answer? For a gauge, or a health page.
     pub fn is_degraded(&self) -> bool {
-        self.0.breaker.is_open()
+        self.0.server.is_down()
     }
 }
 
@@ -153,51 +123,13 @@ impl Inner {
         }
         command
     }
-
-    fn connection(&self) -> Option<MultiplexedConnection> {
-        self.slot().clone()
-    }
-
-    fn slot(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn give_up(&self, why: &dyn fmt::Display) {
-        if self.breaker.open() {
-            *self.slot() = None;
-            tracing::warn!(error = %why, "the Redis of the rate limits does not answer: each node counts its share");
-        }
-    }
-
-    /// Is the server there again?
-    async fn look(self: Arc<Self>) {
-        match tokio::time::timeout(self.timeout.saturating_mul(3), self.connect()).await {
-            Ok(Ok(connection)) => {
-                *self.slot() = Some(connection);
-                self.breaker.close();
-                tracing::info!("the Redis of the rate limits answers: all nodes count together");
-            }
-            Ok(Err(error)) => tracing::debug!(%error, "the Redis of the rate limits does not answer yet"),
-            Err(_) => tracing::debug!("the Redis of the rate limits does not answer yet"),
-        }
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = self.config.clone();
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        // Alive, and not loading its data.
-        connection.req_packed_command(&::redis::cmd("PING")).await?;
-        Ok(connection)
-    }
 }
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client would tell its password.
         f.debug_struct("RedisLimiter")
-            .field("breaker", &self.breaker)
+            .field("server", &self.server)
             .field("nodes", &self.nodes)
-            .field("timeout", &self.timeout)
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }
@@ -251,26 +183,18 @@ impl RedisLimiterBuilder {
     ///
     /// When the address cannot be read.
     pub async fn connect(self) -> Result<RedisLimiter, RedisAddressError> {
-        let client = Client::open(self.url).map_err(|error| RedisAddressError { source: error.into() })?;
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout.saturating_mul(3)))
-            .set_response_timeout(None);
-        let inner = Arc::new(Inner {
-            client,
-            config,
+        let words = Words {
+            lost: "the Redis of the rate limits does not answer: each node counts its share",
+            back: "the Redis of the rate limits answers: all nodes count together",
+        };
+        let server = Arc::new(RedisServer::new(&self.url, self.timeout, self.retry_every, words)?);
+        server.begin().await;
+        Ok(RedisLimiter(Arc::new(Inner {
+            server,
             script: Script::new(SCRIPT),
-            connection: Mutex::new(None),
-            breaker: Breaker::new(self.retry_every),
             local: self.local,
             nodes: self.nodes,
-            timeout: self.timeout,
             prefix: self.prefix,
-        });
-        inner.breaker.open();
-        Arc::clone(&inner).look().await;
-        if inner.breaker.is_open() {
-            tracing::warn!("the Redis of the rate limits does not answer: each node counts its share");
-        }
-        Ok(RedisLimiter(inner))
+        })))
     }
 }

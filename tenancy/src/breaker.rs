@@ -7,7 +7,7 @@ use std::{
 
 /// Closed: the server is asked. Open: it is not, and from time to time one caller is told to look after it.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     begun: Instant,
     every: Duration,
     /// INVARIANT: zero when closed, else when to look next, in nanoseconds since `begun`.
@@ -16,25 +16,25 @@ pub(super) struct Breaker {
 
 impl Breaker {
     /// Looks `every` so often.
-    pub(super) fn new(every: Duration) -> Self {
+    pub(crate) fn new(every: Duration) -> Self {
         Self { begun: Instant::now(), every, look_at: AtomicU64::new(0) }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.look_at.load(Ordering::Acquire) > 0
     }
 
     /// Was it closed?
-    pub(super) fn open(&self) -> bool {
+    pub(crate) fn open(&self) -> bool {
         self.look_at.swap(self.next(), Ordering::AcqRel) == 0
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.look_at.store(0, Ordering::Release);
     }
 
     /// Is it this caller who looks?
-    pub(super) fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         let at = self.look_at.load(Ordering::Acquire);
         at > 0
             && at <= self.now()
