@@ -41,7 +41,7 @@ impl Counters {
         self.caught_up.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn from_memory(&self) {
+    pub(crate) fn remembered(&self) {
         self.from_memory.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -76,7 +76,7 @@ impl Authz {
         let inner = self.inner();
         let slot = inner.cache.slot(session.tenant());
         if let Some(known) = memory::known(inner, &slot, session.tenant(), self.consistency())? {
-            inner.counters.from_memory();
+            inner.counters.remembered();
             return Ok(View { graph: known.graph, as_of: known.as_of, is_from_memory: true });
         }
         let as_of = Some(Instant::now());

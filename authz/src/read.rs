@@ -57,7 +57,7 @@ impl Authz {
         limit: u32,
     ) -> Result<ReadPage, ReadError> {
         let limit = limit.max(1) as usize;
-        let last = after.map(|cursor| key(cursor)).transpose()?;
+        let last = after.map(key).transpose()?;
         let (mut condition, mut values) = filter.condition(1);
         if let Some(last) = &last {
             let n = values.len();

@@ -62,7 +62,7 @@ async fn see(authz: &Authz, tx: &mut TenantTx) -> Result<Seen, CheckError> {
     let is_known = tx.extensions().get::<MustRead>().is_none() && tx.extensions().get::<Seen>().is_none();
     let slot = inner.cache.slot(tx.tenant());
     if is_known && let Some(known) = memory::known(inner, &slot, tx.tenant(), asked)? {
-        inner.counters.from_memory();
+        inner.counters.remembered();
         let own = tx.extensions().get::<Own>().cloned().unwrap_or_default();
         let own = own.0.iter().map(|(relationship, present)| (Row::from(relationship), *present)).collect();
         return Ok(made(apply(&known.graph, own), asked.clone()));

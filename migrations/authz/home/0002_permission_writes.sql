@@ -14,4 +14,4 @@ alter table permission_writes force row level security;
 create policy tenant_isolation_8c2860cb on permission_writes as permissive for all to public
   using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
   with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
-grant select, insert, delete on permission_writes to formwork_app;
+grant select, insert, update, delete on permission_writes to formwork_app;
