@@ -7,12 +7,13 @@ use rustc_hash::FxHashSet;
 
 use crate::context::Context;
 use crate::error::{CheckError, TooComplex};
+use crate::graph::Graph;
 use crate::graph::guard::Value;
 use crate::graph::ids::{ABSENT_SUBJECT, ObjectId, PermissionId, SubjectId};
 use crate::graph::page::{Cursor, Page};
+use crate::graph::record::Record;
 use crate::graph::search::Search;
 use crate::graph::solve::{key, unkey};
-use crate::graph::{Graph, table::Record};
 use crate::object::Object;
 use crate::schema::Schema;
 use crate::schema::program::{Group, NO_LANE, Op, ProbeKind, Up};

@@ -5,6 +5,7 @@
 
 mod ask;
 mod build;
+mod chunk;
 mod closure;
 mod cow_map;
 mod cow_vec;
@@ -17,6 +18,7 @@ mod lookup_objects;
 mod lookup_subjects;
 mod names;
 mod page;
+mod record;
 mod row;
 mod search;
 mod solve;

@@ -13,10 +13,11 @@ use crate::error::CheckError;
 use crate::graph::Graph;
 use crate::graph::closure::TOO_MANY;
 use crate::graph::guard::Value;
+use crate::graph::list::List;
+use crate::graph::record::Record;
 use crate::graph::solve::Solve;
-use crate::graph::table::Record;
 use crate::graph::weigh::Notes;
-use crate::schema::program::{Group, NO_LANE, Op, Probe, ProbeKind};
+use crate::schema::program::{AllWalk, Group, NO_LANE, Op, Probe, ProbeKind, Walk};
 
 /// Steps of the quick way; each is about one cache line.
 const STEPS: u32 = 1_500;
@@ -64,12 +65,18 @@ pub(super) struct Search<'g> {
     pub(super) graph: &'g Graph,
     pub(super) target: Target,
     pub(super) context: &'g Context,
-    pub(super) now: Option<i64>,
     steps: u32,
     /// The quick way came to no end.
     spent: bool,
     /// The flat relations of the subject, once they have been looked for.
     members: Option<Option<Record<'g>>>,
+    /// What most questions never need.
+    pub(super) aside: Option<Box<Aside>>,
+}
+
+/// What conditions and the thorough way keep.
+pub(super) struct Aside {
+    pub(super) now: Option<i64>,
     pub(super) notes: Notes,
     /// Nodes whose value has been settled; the quick way does not fill it.
     pub(super) known: FxHashMap<u64, Value>,
@@ -81,23 +88,29 @@ pub(super) struct Search<'g> {
     pub(super) spare: Vec<Solve>,
 }
 
-impl<'g> Search<'g> {
-    pub(super) fn new(graph: &'g Graph, target: Target, context: &'g Context) -> Self {
-        Self {
-            graph,
-            target,
-            context,
+impl Aside {
+    #[cold]
+    fn new() -> Box<Self> {
+        Box::new(Self {
             now: None,
-            steps: STEPS,
-            spent: false,
-            members: None,
             notes: Notes::default(),
             known: FxHashMap::default(),
             excluding: Vec::new(),
             open: usize::MAX,
             nodes: 0,
             spare: Vec::new(),
-        }
+        })
+    }
+}
+
+impl<'g> Search<'g> {
+    #[inline]
+    pub(super) fn new(graph: &'g Graph, target: Target, context: &'g Context) -> Self {
+        Self { graph, target, context, steps: STEPS, spent: false, members: None, aside: None }
+    }
+
+    pub(super) fn aside(&mut self) -> &mut Aside {
+        self.aside.get_or_insert_with(Aside::new)
     }
 
     pub(super) fn target(&self) -> Target {
@@ -113,25 +126,32 @@ impl<'g> Search<'g> {
     pub(super) fn decide(&mut self, object: u32, group: u32) -> Value {
         self.begin();
         let Some(found) = self.graph.schema.group(group) else { return Value::No };
-        (self.steps, self.spent, self.nodes) = (STEPS, false, 0);
+        (self.steps, self.spent) = (STEPS, false);
         let value = self.quick(object, found, DEPTH);
         if !self.spent {
             return value;
         }
         self.begin();
+        self.aside().nodes = 0;
         self.solve(object, group)
     }
 
     /// The subject's flat relations; `None` when it has none that are kept.
     #[inline]
     pub(super) fn members(&mut self) -> Option<Record<'g>> {
-        if self.members.is_none() {
-            let target = self.target;
-            let record =
-                (target.plain != NONE).then(|| self.graph.state.members_record(target.plain, target.object));
-            self.members = Some(record.filter(|record| !record.list(0).contains(TOO_MANY)));
+        match self.members {
+            Some(known) => known,
+            None => self.find_members(),
         }
-        self.members.flatten()
+    }
+
+    fn find_members(&mut self) -> Option<Record<'g>> {
+        let target = self.target;
+        let record =
+            (target.plain != NONE).then(|| self.graph.state.members_record(target.plain, target.object));
+        let kept = record.filter(|record| !matches!(record.list(0), List::Short(&[TOO_MANY])));
+        self.members = Some(kept);
+        kept
     }
 
     /// Whether the subject is the very userset or object that the group is about.
@@ -163,7 +183,13 @@ impl<'g> Search<'g> {
         self.guard((probe.edge, object, subject))
     }
 
+    #[inline]
     fn quick(&mut self, object: u32, group: &'g Group, depth: u32) -> Value {
+        self.on(object, group, self.graph.state.record(group.type_id, object), depth)
+    }
+
+    /// Does the subject hold the group on the object that has this record?
+    fn on(&mut self, object: u32, group: &'g Group, record: Record<'g>, depth: u32) -> Value {
         if self.steps == 0 || depth == 0 {
             self.spent = true;
             return Value::No;
@@ -177,7 +203,6 @@ impl<'g> Search<'g> {
         {
             return if members.list(group.flat).contains(object) { Value::Yes } else { Value::No };
         }
-        let record = self.graph.state.record(group.type_id, object);
         if group.probes.iter().any(|probe| self.hits(record, probe)) {
             return Value::Yes;
         }
@@ -189,28 +214,7 @@ impl<'g> Search<'g> {
             if best == Value::Yes || self.spent {
                 return best;
             }
-            let list = record.list(walk.lane);
-            if list.is_empty() {
-                continue;
-            }
-            if walk.flat != NO_LANE
-                && let Some(members) = self.members()
-            {
-                if list.meets(members.list(walk.flat)) {
-                    return Value::Yes;
-                }
-                continue;
-            }
-            let Some(target) = self.graph.schema.group(walk.target) else { continue };
-            for next in list.iter() {
-                let cap = if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
-                if cap > best {
-                    best = best.max(cap.min(self.quick(next, target, depth - 1)));
-                    if best == Value::Yes || self.spent {
-                        return best;
-                    }
-                }
-            }
+            best = best.max(self.quick_walk(object, walk, record, depth));
         }
         for &op in &group.ops {
             if best == Value::Yes || self.spent {
@@ -221,10 +225,35 @@ impl<'g> Search<'g> {
         best
     }
 
+    #[inline]
+    fn quick_walk(&mut self, object: u32, walk: &Walk, record: Record<'g>, depth: u32) -> Value {
+        let list = record.list(walk.lane);
+        if list.is_empty() {
+            return Value::No;
+        }
+        if walk.flat != NO_LANE
+            && let Some(members) = self.members()
+        {
+            return if list.meets(members.list(walk.flat)) { Value::Yes } else { Value::No };
+        }
+        let Some(target) = self.graph.schema.group(walk.target) else { return Value::No };
+        let mut best = Value::No;
+        for next in list.iter() {
+            let cap = if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
+            if cap > best {
+                best = best.max(cap.min(self.quick(next, target, depth - 1)));
+                if best == Value::Yes || self.spent {
+                    return best;
+                }
+            }
+        }
+        best
+    }
+
     fn quick_op(&mut self, object: u32, op: u32, record: Record<'g>, depth: u32) -> Value {
         let schema = &self.graph.schema;
-        let ask = |search: &mut Self, object: u32, group: u32| match schema.group(group) {
-            Some(group) => search.quick(object, group, depth - 1),
+        let here = |search: &mut Self, group: u32| match schema.group(group) {
+            Some(group) => search.on(object, group, record, depth - 1),
             None => Value::No,
         };
         match schema.op(op) {
@@ -233,45 +262,47 @@ impl<'g> Search<'g> {
                 let mut value = Value::Yes;
                 if *except_first {
                     for &group in except {
-                        value = value.min(ask(self, object, group).not());
+                        value = value.min(here(self, group).not());
                     }
                 }
                 for &group in require {
                     if value == Value::No || self.spent {
                         return Value::No;
                     }
-                    value = value.min(ask(self, object, group));
+                    value = value.min(here(self, group));
                 }
                 for &group in except.iter().filter(|_| !except_first) {
                     if value == Value::No || self.spent {
                         return Value::No;
                     }
-                    value = value.min(ask(self, object, group).not());
+                    value = value.min(here(self, group).not());
                 }
                 value
             }
-            Some(Op::When { group, condition }) => match ask(self, object, *group) {
+            Some(Op::When { group, condition }) => match here(self, *group) {
                 Value::No => Value::No,
                 value => value.min(self.condition(*condition)),
             },
-            Some(Op::All(walks)) => {
-                let (mut exists, mut all) = (Value::No, Value::Yes);
-                for walk in walks {
-                    for next in record.list(walk.lane).iter() {
-                        let counts =
-                            if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
-                        if counts != Value::No {
-                            let holds = walk.target.map_or(Value::No, |target| ask(self, next, target));
-                            exists = exists.max(counts.min(holds));
-                            all = all.min(counts.not().max(holds));
-                        }
-                        if all == Value::No || self.spent {
-                            return Value::No;
-                        }
-                    }
+            Some(Op::All(walks)) => self.quick_all(object, walks, record, depth),
+        }
+    }
+
+    fn quick_all(&mut self, object: u32, walks: &[AllWalk], record: Record<'g>, depth: u32) -> Value {
+        let (mut exists, mut all) = (Value::No, Value::Yes);
+        for walk in walks {
+            let target = walk.target.and_then(|target| self.graph.schema.group(target));
+            for next in record.list(walk.lane).iter() {
+                let counts = if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
+                if counts != Value::No {
+                    let holds = target.map_or(Value::No, |target| self.quick(next, target, depth - 1));
+                    exists = exists.max(counts.min(holds));
+                    all = all.min(counts.not().max(holds));
                 }
-                exists.min(all)
+                if all == Value::No || self.spent {
+                    return Value::No;
+                }
             }
         }
+        exists.min(all)
     }
 }

@@ -8,8 +8,9 @@ use crate::graph::cow_map::CowMap;
 use crate::graph::guard::{Guard, GuardKey};
 use crate::graph::list::List;
 use crate::graph::names::{NameHash, Names};
+use crate::graph::record::Record;
 use crate::graph::row::Row;
-use crate::graph::table::{Record, Table};
+use crate::graph::table::Table;
 use crate::schema::Schema;
 use crate::schema::program::NO_LANE;
 
