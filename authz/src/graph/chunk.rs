@@ -18,8 +18,8 @@ pub(super) const MAX_INSIDE: usize = 384;
 /// Words of the largest slot that is tried.
 const MAX_SLOT: usize = 24;
 
-#[derive(Debug, Clone, Default)]
-pub(super) struct Chunk {
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
     words: Option<Arc<[u32]>>,
     long: Option<Arc<Vec<Long>>>,
     /// The records whose numbers stand behind the slots, as bits.
@@ -34,11 +34,14 @@ pub(super) struct Chunk {
 pub(super) type Entry<'a> = (usize, u32, List<'a>);
 
 impl Chunk {
+    pub(super) const EMPTY: Self = Self { words: None, long: None, behind: 0, slot: 0, count: 0 };
+
     #[inline]
     pub(super) fn record(&self, at: usize, lanes: u32) -> Record<'_> {
-        let Some(words) = self.words.as_deref().filter(|_| at < self.count as usize) else {
+        if at >= self.count as usize {
             return Record::EMPTY;
-        };
+        }
+        let words = self.words();
         let slot = at * self.slot as usize;
         let word = |at: usize| words.get(at).copied().unwrap_or(0);
         let head = head(lanes);
@@ -47,12 +50,20 @@ impl Chunk {
             header |= u64::from(word(slot + 1)) << 32;
         }
         let start = match head {
-            0 => header as usize,
-            _ if self.behind & (1 << at) == 0 => slot + head,
-            _ => word(slot + head) as usize,
+            0 => header as u32,
+            _ if self.behind & (1 << at) == 0 => (slot + head) as u32,
+            _ => word(slot + head),
         };
-        let long = self.long.as_deref().map_or(&[][..], Vec::as_slice);
-        Record { words, long, header, start, lanes }
+        Record { chunk: self, header, start, lanes }
+    }
+
+    #[inline]
+    pub(super) fn words(&self) -> &[u32] {
+        self.words.as_deref().unwrap_or(&[])
+    }
+
+    pub(super) fn long(&self) -> &[Long] {
+        self.long.as_deref().map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn long_mut(&mut self) -> Option<&mut Vec<Long>> {
@@ -66,7 +77,7 @@ impl Chunk {
 
     /// A chunk of these lists, sorted by object and lane; none is empty.
     pub(super) fn of(lanes: u32, entries: &[Entry<'_>]) -> Self {
-        let Some(&(last, ..)) = entries.last() else { return Self::default() };
+        let Some(&(last, ..)) = entries.last() else { return Self::EMPTY };
         let (count, head) = (last + 1, head(lanes));
         let slot = if lanes > NARROW { 1 } else { slot_for(entries, count, head) };
         let mut draft = Draft { words: vec![0; count * slot], long: Vec::new(), numbers: Vec::new() };

@@ -158,7 +158,7 @@ impl Search<'_> {
         let relevant = Relevant::below(&self.graph.schema, root);
         let mut climb =
             Climb { root, found: Vec::new(), seen: FxHashSet::default(), todo: Vec::new(), relevant };
-        let members = self.members();
+        let members = self.members().copied();
         for at in 0..climb.relevant.groups.len() {
             let Some(&group) = climb.relevant.groups.get(at) else { break };
             self.stand(&mut climb, group, members);

@@ -4,7 +4,8 @@
 //! arithmetic on one word. With more lanes most are empty: then a bitmap says which are not, and only
 //! those have a length.
 
-use crate::graph::list::{List, Long};
+use crate::graph::chunk::Chunk;
+use crate::graph::list::List;
 
 /// Lanes whose lengths fit the header.
 pub(super) const NARROW: u32 = 16;
@@ -13,21 +14,19 @@ pub(super) const FAR: u32 = 15;
 /// In the place of a far list: it is one of the chunk's long ones.
 pub(super) const IS_LONG: u32 = 1 << 31;
 
-/// The lists of one object.
+/// The lists of one object. Small: a check hands it on at every step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'g> {
-    /// Those of the chunk.
-    pub(super) words: &'g [u32],
-    pub(super) long: &'g [Long],
+    pub(super) chunk: &'g Chunk,
     /// The lengths by lane; of a wide record whether there is one.
     pub(super) header: u64,
-    /// Where the numbers begin; of a wide record the bitmap.
-    pub(super) start: usize,
+    /// Where in the chunk the numbers begin; of a wide record the bitmap.
+    pub(super) start: u32,
     pub(super) lanes: u32,
 }
 
 impl<'g> Record<'g> {
-    pub(crate) const EMPTY: Self = Self { words: &[], long: &[], header: 0, start: 0, lanes: 1 };
+    pub(crate) const EMPTY: Self = Self { chunk: &Chunk::EMPTY, header: 0, start: 0, lanes: 1 };
 
     pub(crate) fn is_empty(&self) -> bool {
         self.header == 0
@@ -46,7 +45,7 @@ impl<'g> Record<'g> {
         if len == 0 {
             return List::EMPTY;
         }
-        let at = self.start + sum_of(self.header & ((1 << shift) - 1));
+        let at = self.start as usize + sum_of(self.header & ((1 << shift) - 1));
         self.at(at, len)
     }
 
@@ -56,22 +55,22 @@ impl<'g> Record<'g> {
         if len == FAR {
             return self.far(at);
         }
-        List::Short(self.words.get(at..at + len as usize).unwrap_or(&[]))
+        List::Short(self.chunk.words().get(at..at + len as usize).unwrap_or(&[]))
     }
 
     fn far(&self, at: usize) -> List<'g> {
-        let place = self.words.get(at).copied().unwrap_or(0);
+        let place = self.chunk.words().get(at).copied().unwrap_or(0);
         if place & IS_LONG != 0 {
-            return self.long.get((place & !IS_LONG) as usize).map_or(List::EMPTY, List::Long);
+            return self.chunk.long().get((place & !IS_LONG) as usize).map_or(List::EMPTY, List::Long);
         }
         let start = place as usize + 1;
-        let len = self.words.get(place as usize).copied().unwrap_or(0) as usize;
-        List::Short(self.words.get(start..start + len).unwrap_or(&[]))
+        let len = self.chunk.words().get(place as usize).copied().unwrap_or(0) as usize;
+        List::Short(self.chunk.words().get(start..start + len).unwrap_or(&[]))
     }
 
     #[cold]
     fn wide(&self, lane: u32) -> List<'g> {
-        let record = self.words.get(self.start..).unwrap_or(&[]);
+        let record = self.chunk.words().get(self.start as usize..).unwrap_or(&[]);
         let bitmap = self.lanes.div_ceil(32) as usize;
         let (word, bit) = ((lane >> 5) as usize, lane & 31);
         if self.is_empty() || lane >= self.lanes || record.get(word).is_none_or(|bits| bits & (1 << bit) == 0)
@@ -90,7 +89,7 @@ impl<'g> Record<'g> {
         let lengths = |nth: u32| record.get(bitmap + nth as usize / 8).copied().unwrap_or(0);
         let full: usize = (0..rank / 8).map(|nth| sum_of(u64::from(lengths(nth * 8)))).sum();
         let (last, shift) = (lengths(rank), rank % 8 * 4);
-        let entries = self.start + bitmap + present.div_ceil(8) as usize;
+        let entries = self.start as usize + bitmap + present.div_ceil(8) as usize;
         self.at(entries + full + sum_of(u64::from(last) & ((1 << shift) - 1)), (last >> shift) & FAR)
     }
 

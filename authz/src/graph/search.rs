@@ -68,10 +68,18 @@ pub(super) struct Search<'g> {
     steps: u32,
     /// The quick way came to no end.
     spent: bool,
-    /// The flat relations of the subject, once they have been looked for.
-    members: Option<Option<Record<'g>>>,
+    members: Members<'g>,
     /// What most questions never need.
     pub(super) aside: Option<Box<Aside>>,
+}
+
+/// The flat relations of the subject.
+enum Members<'g> {
+    /// Nobody has looked.
+    Unknown,
+    Kept(Record<'g>),
+    /// They are not kept: groups are walked.
+    Walked,
 }
 
 /// What conditions and the thorough way keep.
@@ -106,7 +114,7 @@ impl Aside {
 impl<'g> Search<'g> {
     #[inline]
     pub(super) fn new(graph: &'g Graph, target: Target, context: &'g Context) -> Self {
-        Self { graph, target, context, steps: STEPS, spent: false, members: None, aside: None }
+        Self { graph, target, context, steps: STEPS, spent: false, members: Members::Unknown, aside: None }
     }
 
     pub(super) fn aside(&mut self) -> &mut Aside {
@@ -138,20 +146,26 @@ impl<'g> Search<'g> {
 
     /// The subject's flat relations; `None` when it has none that are kept.
     #[inline]
-    pub(super) fn members(&mut self) -> Option<Record<'g>> {
-        match self.members {
-            Some(known) => known,
-            None => self.find_members(),
+    pub(super) fn members(&mut self) -> Option<&Record<'g>> {
+        if matches!(self.members, Members::Unknown) {
+            self.members = self.find_members();
+        }
+        match &self.members {
+            Members::Kept(record) => Some(record),
+            _ => None,
         }
     }
 
-    fn find_members(&mut self) -> Option<Record<'g>> {
+    fn find_members(&self) -> Members<'g> {
         let target = self.target;
-        let record =
-            (target.plain != NONE).then(|| self.graph.state.members_record(target.plain, target.object));
-        let kept = record.filter(|record| !matches!(record.list(0), List::Short(&[TOO_MANY])));
-        self.members = Some(kept);
-        kept
+        if target.plain == NONE {
+            return Members::Walked;
+        }
+        let record = self.graph.state.members_record(target.plain, target.object);
+        match record.list(0) {
+            List::Short(&[TOO_MANY]) => Members::Walked,
+            _ => Members::Kept(record),
+        }
     }
 
     /// Whether the subject is the very userset or object that the group is about.
@@ -163,7 +177,7 @@ impl<'g> Search<'g> {
     }
 
     #[inline]
-    pub(super) fn hits(&self, record: Record<'g>, probe: &Probe) -> bool {
+    pub(super) fn hits(&self, record: &Record<'g>, probe: &Probe) -> bool {
         match probe.kind {
             ProbeKind::Member => {
                 self.target.plain == probe.type_id && record.list(probe.lane).contains(self.target.object)
@@ -175,7 +189,7 @@ impl<'g> Search<'g> {
     }
 
     /// How far a guarded relationship with the subject itself holds.
-    pub(super) fn guarded_hit(&mut self, record: Record<'g>, object: u32, probe: &Probe) -> Value {
+    pub(super) fn guarded_hit(&mut self, record: &Record<'g>, object: u32, probe: &Probe) -> Value {
         if !self.hits(record, probe) {
             return Value::No;
         }
@@ -185,11 +199,12 @@ impl<'g> Search<'g> {
 
     #[inline]
     fn quick(&mut self, object: u32, group: &'g Group, depth: u32) -> Value {
-        self.on(object, group, self.graph.state.record(group.type_id, object), depth)
+        let record = self.graph.state.record(group.type_id, object);
+        self.on(object, group, &record, depth)
     }
 
     /// Does the subject hold the group on the object that has this record?
-    fn on(&mut self, object: u32, group: &'g Group, record: Record<'g>, depth: u32) -> Value {
+    fn on(&mut self, object: u32, group: &'g Group, record: &Record<'g>, depth: u32) -> Value {
         if self.steps == 0 || depth == 0 {
             self.spent = true;
             return Value::No;
@@ -226,7 +241,7 @@ impl<'g> Search<'g> {
     }
 
     #[inline]
-    fn quick_walk(&mut self, object: u32, walk: &Walk, record: Record<'g>, depth: u32) -> Value {
+    fn quick_walk(&mut self, object: u32, walk: &Walk, record: &Record<'g>, depth: u32) -> Value {
         let list = record.list(walk.lane);
         if list.is_empty() {
             return Value::No;
@@ -250,7 +265,7 @@ impl<'g> Search<'g> {
         best
     }
 
-    fn quick_op(&mut self, object: u32, op: u32, record: Record<'g>, depth: u32) -> Value {
+    fn quick_op(&mut self, object: u32, op: u32, record: &Record<'g>, depth: u32) -> Value {
         let schema = &self.graph.schema;
         let here = |search: &mut Self, group: u32| match schema.group(group) {
             Some(group) => search.on(object, group, record, depth - 1),
@@ -287,7 +302,7 @@ impl<'g> Search<'g> {
         }
     }
 
-    fn quick_all(&mut self, object: u32, walks: &[AllWalk], record: Record<'g>, depth: u32) -> Value {
+    fn quick_all(&mut self, object: u32, walks: &[AllWalk], record: &Record<'g>, depth: u32) -> Value {
         let (mut exists, mut all) = (Value::No, Value::Yes);
         for walk in walks {
             let target = walk.target.and_then(|target| self.graph.schema.group(target));

@@ -215,11 +215,11 @@ impl<'g> Search<'g> {
             return solve.raise(node, Value::Yes, Reason::Itself);
         }
         let record = self.graph.state.record(group.type_id, object);
-        if let Some(probe) = group.probes.iter().find(|probe| self.hits(record, probe)) {
+        if let Some(probe) = group.probes.iter().find(|probe| self.hits(&record, probe)) {
             return solve.raise(node, Value::Yes, Reason::Listed(*probe));
         }
         for probe in &group.guarded {
-            let value = self.guarded_hit(record, object, probe);
+            let value = self.guarded_hit(&record, object, probe);
             solve.raise(node, value, Reason::Listed(*probe));
         }
         self.follow_walks(solve, node, object, group);

@@ -55,7 +55,9 @@ impl Table {
     fn set_long(&mut self, object: u32, lane: u32, number: u32, present: bool) -> bool {
         let record = self.record(object);
         let List::Long(wanted) = record.list(lane) else { return false };
-        let Some(at) = record.long.iter().position(|long| std::ptr::eq(long, wanted)) else { return false };
+        let Some(at) = record.chunk.long().iter().position(|long| std::ptr::eq(long, wanted)) else {
+            return false;
+        };
         let chunk = self.chunks.get_mut((object >> CHUNK_BITS) as usize);
         let long = chunk.and_then(Chunk::long_mut).and_then(|long| long.get_mut(at));
         long.is_some_and(|long| long.set(number, present))
@@ -71,7 +73,7 @@ impl Table {
     fn put(&mut self, object: u32, replaced: impl Fn(u32) -> bool, lists: &[(u32, &[u32])]) {
         let (number, at) = ((object >> CHUNK_BITS) as usize, object as usize & (CHUNK - 1));
         while self.chunks.len() <= number {
-            self.chunks.push(Chunk::default());
+            self.chunks.push(Chunk::EMPTY);
         }
         let lanes = self.lanes;
         let Some(chunk) = self.chunks.get_mut(number) else { return };
@@ -101,7 +103,7 @@ impl Table {
             let Some(number) = of_chunk.first().map(|entry| (entry.0 >> CHUNK_BITS) as usize) else {
                 continue;
             };
-            chunks.resize(number, Chunk::default());
+            chunks.resize(number, Chunk::EMPTY);
             numbers.clear();
             numbers.extend(of_chunk.iter().map(|entry| entry.2));
             let mut rest = numbers.as_slice();
