@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use crate::graph::list::{List, Long};
-use crate::graph::record::{FAR, IS_LONG, NARROW, Record};
+use crate::graph::record::{FAR, IS_LONG, Record};
+use crate::schema::program::NARROW;
 
 /// Objects of one chunk, as a power of two; `behind` has a bit for each.
 pub(super) const CHUNK_BITS: u32 = 5;

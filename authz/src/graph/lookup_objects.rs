@@ -10,6 +10,7 @@ use crate::error::{CheckError, TooComplex};
 use crate::graph::Graph;
 use crate::graph::guard::Value;
 use crate::graph::ids::{ABSENT_SUBJECT, ObjectId, PermissionId, SubjectId};
+use crate::graph::key::Name;
 use crate::graph::page::{Cursor, Page};
 use crate::graph::record::Record;
 use crate::graph::search::Search;
@@ -77,7 +78,7 @@ impl Graph {
         let target = self.target(subject)?;
         let found = Search::new(self, target, context).objects(group)?;
         let name = |(number, value): (u32, Value)| Some((self.state.name(type_id, number)?, value));
-        let mut found: Vec<(&str, Value)> = found.into_iter().filter_map(name).collect();
+        let mut found: Vec<(Name<'_>, Value)> = found.into_iter().filter_map(name).collect();
         // A subject holds what is its own, even when nothing is stored about it.
         if target.object == ABSENT_SUBJECT && !subject.is_wildcard() && subject.subject_type() == object_type
         {
@@ -85,10 +86,10 @@ impl Graph {
             let mut search = Search::new(self, question.target, context);
             let value = search.decide(question.object, question.group);
             search.settled(value)?;
-            found.extend((value != Value::No).then_some((subject.id(), value)));
+            found.extend((value != Value::No).then_some((Name::Text(subject.id()), value)));
         }
         found.sort_unstable();
-        let start = after.map_or(0, |after| found.partition_point(|(id, _)| *id <= after.as_str()));
+        let start = after.map_or(0, |after| found.partition_point(|(id, _)| **id <= *after.as_str()));
         let rest = found.get(start..).unwrap_or(&[]);
         let page = rest.get(..limit.min(rest.len())).unwrap_or(&[]);
         let of = |wanted: Value| {
@@ -96,7 +97,7 @@ impl Graph {
             those.map(|(id, _)| Object::new(object_type.to_owned(), id)).collect()
         };
         let more = rest.len() > page.len();
-        let next = page.last().filter(|_| more).map(|(id, _)| Cursor::after((*id).to_owned()));
+        let next = page.last().filter(|_| more).map(|(id, _)| Cursor::after(id.to_string()));
         Ok(Page { items: of(Value::Yes), conditional: of(Value::Maybe), next })
     }
 

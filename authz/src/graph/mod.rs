@@ -5,6 +5,7 @@
 
 mod ask;
 mod build;
+mod chain;
 mod chunk;
 mod closure;
 mod cow_map;
@@ -13,6 +14,7 @@ mod expand;
 mod explain;
 mod guard;
 mod ids;
+mod key;
 mod list;
 mod lookup_objects;
 mod lookup_subjects;
@@ -132,6 +134,7 @@ impl Graph {
             graph.ignored += usize::from(placed.is_none() && present);
         }
         graph.state.flatten_again(&graph.schema, &touched);
+        graph.state.chain_again(&graph.schema, &touched);
         graph
     }
 

@@ -6,9 +6,8 @@
 
 use crate::graph::chunk::Chunk;
 use crate::graph::list::List;
+use crate::schema::program::NARROW;
 
-/// Lanes whose lengths fit the header.
-pub(super) const NARROW: u32 = 16;
 /// Stands for a length that does not fit its four bits: the list lies elsewhere in the chunk.
 pub(super) const FAR: u32 = 15;
 /// In the place of a far list: it is one of the chunk's long ones.
@@ -32,13 +31,11 @@ impl<'g> Record<'g> {
         self.header == 0
     }
 
-    #[inline]
+    /// Always inline: a call would cost as much as the work.
+    #[inline(always)]
     pub(crate) fn list(&self, lane: u32) -> List<'g> {
-        if self.lanes > NARROW {
+        if lane >= NARROW || self.lanes > NARROW {
             return self.wide(lane);
-        }
-        if lane >= NARROW {
-            return List::EMPTY;
         }
         let shift = lane * 4;
         let len = (self.header >> shift) as u32 & FAR;
@@ -46,18 +43,24 @@ impl<'g> Record<'g> {
             return List::EMPTY;
         }
         let at = self.start as usize + sum_of(self.header & ((1 << shift) - 1));
-        self.at(at, len)
+        if len == FAR { self.far(at) } else { self.near(at, len) }
     }
 
-    /// The list whose numbers, or whose place, stand there.
-    #[inline]
-    fn at(&self, at: usize, len: u32) -> List<'g> {
-        if len == FAR {
-            return self.far(at);
+    /// Whether the list of a lane has the number.
+    #[inline(always)]
+    pub(crate) fn has(&self, lane: u32, number: u32) -> bool {
+        match self.list(lane) {
+            List::Short(numbers) if numbers.len() < FAR as usize => numbers.iter().any(|&n| n == number),
+            list => list.contains(number),
         }
+    }
+
+    #[inline(always)]
+    fn near(&self, at: usize, len: u32) -> List<'g> {
         List::Short(self.chunk.words().get(at..at + len as usize).unwrap_or(&[]))
     }
 
+    #[inline(never)]
     fn far(&self, at: usize) -> List<'g> {
         let place = self.chunk.words().get(at).copied().unwrap_or(0);
         if place & IS_LONG != 0 {
@@ -73,8 +76,10 @@ impl<'g> Record<'g> {
         let record = self.chunk.words().get(self.start as usize..).unwrap_or(&[]);
         let bitmap = self.lanes.div_ceil(32) as usize;
         let (word, bit) = ((lane >> 5) as usize, lane & 31);
-        if self.is_empty() || lane >= self.lanes || record.get(word).is_none_or(|bits| bits & (1 << bit) == 0)
-        {
+        if self.lanes <= NARROW || self.is_empty() || lane >= self.lanes {
+            return List::EMPTY;
+        }
+        if record.get(word).is_none_or(|bits| bits & (1 << bit) == 0) {
             return List::EMPTY;
         }
         let (mut rank, mut present) = (0, 0);
@@ -90,17 +95,29 @@ impl<'g> Record<'g> {
         let full: usize = (0..rank / 8).map(|nth| sum_of(u64::from(lengths(nth * 8)))).sum();
         let (last, shift) = (lengths(rank), rank % 8 * 4);
         let entries = self.start as usize + bitmap + present.div_ceil(8) as usize;
-        self.at(entries + full + sum_of(u64::from(last) & ((1 << shift) - 1)), (last >> shift) & FAR)
+        let at = entries + full + sum_of(u64::from(last) & ((1 << shift) - 1));
+        match (last >> shift) & FAR {
+            FAR => self.far(at),
+            len => self.near(at, len),
+        }
     }
 
     /// Every list that is not empty, with its lane.
     pub(crate) fn lists(self) -> impl Iterator<Item = (u32, List<'g>)> {
-        (0..self.lanes).map(move |lane| (lane, self.list(lane))).filter(|(_, list)| !list.is_empty())
+        let wide = self.lanes > NARROW && !self.is_empty();
+        let words = if wide { self.chunk.words().get(self.start as usize..).unwrap_or(&[]) } else { &[] };
+        let bitmap = words.iter().take(self.lanes.div_ceil(32) as usize);
+        let of_bitmap = (0..).zip(bitmap).flat_map(|(word, &bits)| {
+            (0..32).filter(move |bit| bits & (1 << bit) != 0).map(move |bit| word * 32 + bit)
+        });
+        let narrow = if wide { 0 } else { self.lanes.min(NARROW) };
+        let of_header = (0..narrow).filter(move |lane| (self.header >> (lane * 4)) & u64::from(FAR) != 0);
+        of_header.chain(of_bitmap).map(move |lane| (lane, self.list(lane)))
     }
 }
 
 /// Words that lists of these lengths take: a far one takes one, which says where it is.
-#[inline]
+#[inline(always)]
 fn sum_of(lengths: u64) -> usize {
     const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
     let pairs = (lengths & LOW) + ((lengths >> 4) & LOW);

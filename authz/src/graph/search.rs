@@ -180,7 +180,7 @@ impl<'g> Search<'g> {
     pub(super) fn hits(&self, record: &Record<'g>, probe: &Probe) -> bool {
         match probe.kind {
             ProbeKind::Member => {
-                self.target.plain == probe.type_id && record.list(probe.lane).contains(self.target.object)
+                self.target.plain == probe.type_id && record.has(probe.lane, self.target.object)
             }
             ProbeKind::Everyone => {
                 self.target.everyone == probe.type_id && !record.list(probe.lane).is_empty()
@@ -200,11 +200,28 @@ impl<'g> Search<'g> {
     #[inline]
     fn quick(&mut self, object: u32, group: &'g Group, depth: u32) -> Value {
         let record = self.graph.state.record(group.type_id, object);
-        self.on(object, group, &record, depth)
+        self.here(object, group, &record, (depth, false))
     }
 
-    /// Does the subject hold the group on the object that has this record?
-    fn on(&mut self, object: u32, group: &'g Group, record: &Record<'g>, depth: u32) -> Value {
+    #[inline]
+    fn here(&mut self, object: u32, group: &'g Group, record: &Record<'g>, way: (u32, bool)) -> Value {
+        if group.leaf && group.flat == NO_LANE {
+            let holds =
+                self.is_itself(object, group) || group.probes.iter().any(|probe| self.hits(record, probe));
+            return if holds { Value::Yes } else { Value::No };
+        }
+        self.on(object, group, record, way)
+    }
+
+    /// Does the subject hold the group on the object that has this record? Without what is above in
+    /// the hierarchy when those are asked anyway.
+    fn on(
+        &mut self,
+        object: u32,
+        group: &'g Group,
+        record: &Record<'g>,
+        (depth, alone): (u32, bool),
+    ) -> Value {
         if self.steps == 0 || depth == 0 {
             self.spent = true;
             return Value::No;
@@ -218,6 +235,28 @@ impl<'g> Search<'g> {
         {
             return if members.list(group.flat).contains(object) { Value::Yes } else { Value::No };
         }
+        let mut best = Value::No;
+        if record.header & group.mask != 0 {
+            best = self.quick_lists(object, group, record, (depth, alone));
+        }
+        for &op in &group.ops {
+            if best == Value::Yes || self.spent {
+                return best;
+            }
+            best = best.max(self.quick_op(object, op, record, depth));
+        }
+        best
+    }
+
+    /// What the lists of the record say.
+    #[inline]
+    fn quick_lists(
+        &mut self,
+        object: u32,
+        group: &'g Group,
+        record: &Record<'g>,
+        (depth, alone): (u32, bool),
+    ) -> Value {
         if group.probes.iter().any(|probe| self.hits(record, probe)) {
             return Value::Yes;
         }
@@ -229,18 +268,17 @@ impl<'g> Search<'g> {
             if best == Value::Yes || self.spent {
                 return best;
             }
-            best = best.max(self.quick_walk(object, walk, record, depth));
-        }
-        for &op in &group.ops {
-            if best == Value::Yes || self.spent {
-                return best;
-            }
-            best = best.max(self.quick_op(object, op, record, depth));
+            best = best.max(if walk.chain == NO_LANE {
+                self.quick_walk(object, walk, record, depth)
+            } else if alone {
+                Value::No
+            } else {
+                self.quick_chain(object, group, walk, record, depth)
+            });
         }
         best
     }
 
-    #[inline]
     fn quick_walk(&mut self, object: u32, walk: &Walk, record: &Record<'g>, depth: u32) -> Value {
         let list = record.list(walk.lane);
         if list.is_empty() {
@@ -252,6 +290,9 @@ impl<'g> Search<'g> {
             return if list.meets(members.list(walk.flat)) { Value::Yes } else { Value::No };
         }
         let Some(target) = self.graph.schema.group(walk.target) else { return Value::No };
+        if let (List::Short(&[next]), false) = (list, walk.guarded) {
+            return self.quick(next, target, depth - 1);
+        }
         let mut best = Value::No;
         for next in list.iter() {
             let cap = if walk.guarded { self.guard((walk.edge, object, next)) } else { Value::Yes };
@@ -265,10 +306,35 @@ impl<'g> Search<'g> {
         best
     }
 
+    /// Asks all objects above at once: none of them has to be found first.
+    fn quick_chain(
+        &mut self,
+        object: u32,
+        group: &'g Group,
+        walk: &Walk,
+        record: &Record<'g>,
+        depth: u32,
+    ) -> Value {
+        let List::Short(above) = record.list(walk.chain) else { return Value::No };
+        if above == [TOO_MANY] {
+            return self.quick_walk(object, walk, record, depth);
+        }
+        let mut best = Value::No;
+        let Some(table) = self.graph.state.forward.get(group.type_id as usize) else { return best };
+        for &object in above {
+            let record = table.record(object);
+            best = best.max(self.on(object, group, &record, (depth - 1, true)));
+            if best == Value::Yes || self.spent {
+                return best;
+            }
+        }
+        best
+    }
+
     fn quick_op(&mut self, object: u32, op: u32, record: &Record<'g>, depth: u32) -> Value {
         let schema = &self.graph.schema;
         let here = |search: &mut Self, group: u32| match schema.group(group) {
-            Some(group) => search.on(object, group, record, depth - 1),
+            Some(group) => search.here(object, group, record, (depth - 1, false)),
             None => Value::No,
         };
         match schema.op(op) {

@@ -48,7 +48,7 @@ impl Table {
                 numbers.remove(place);
             }
         }
-        self.put(object, |other| other == lane, &[(lane, &numbers)]);
+        self.replace(object, lane, &numbers);
         true
     }
 
@@ -61,6 +61,11 @@ impl Table {
         let chunk = self.chunks.get_mut((object >> CHUNK_BITS) as usize);
         let long = chunk.and_then(Chunk::long_mut).and_then(|long| long.get_mut(at));
         long.is_some_and(|long| long.set(number, present))
+    }
+
+    /// Gives an object a list in place of its old one.
+    pub(crate) fn replace(&mut self, object: u32, lane: u32, numbers: &[u32]) {
+        self.put(object, |other| other == lane, &[(lane, numbers)]);
     }
 
     /// Gives an object lists for all lanes in place of what it had.
