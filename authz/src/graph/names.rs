@@ -1,89 +1,52 @@
 //! Ids of one type's objects as dense numbers, both ways; copies share what has not changed.
 //!
-//! The table of a shard holds, beside each number, a part of its hash: that part is compared first, so
-//! that a number is known before its key has been read, and the key confirms it.
+//! A table has the keys themselves beside their numbers, so that finding one takes one line of memory;
+//! the way back is the place of the number's key.
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
+use crate::graph::cow_map::CowMap;
 use crate::graph::cow_vec::CowVec;
 use crate::graph::key::{Key, Name, NameHash};
 
-/// Names of one piece, as a power of two.
-const PIECE_BITS: u32 = 4;
-const PIECE: usize = 1 << PIECE_BITS;
 /// Names of a shard, on average, before the table is spread over more of them.
 const FULL: usize = 128;
-/// The two largest numbers stand for what is absent.
-const MAX_NUMBER: u32 = u32::MAX - 2;
+/// Bits of a place within its shard; the others say which shard.
+const PLACE_BITS: u32 = 10;
+/// More shards than that have no number: it is well below the numbers that stand for what is absent.
+const MAX_NUMBER: u32 = 1 << (32 - PLACE_BITS + 5);
 
-/// Sixteen names.
-#[derive(Debug, Clone, Default)]
-struct Piece {
-    keys: [[u8; 16]; PIECE],
-    /// Longer texts, by place.
-    texts: Option<Box<FxHashMap<u8, Box<str>>>>,
-}
-
-impl Piece {
-    fn put(&mut self, at: usize, key: Key, name: &str) {
-        if let Some(place) = self.keys.get_mut(at) {
-            *place = key.bytes();
-        }
-        if key.is_long() {
-            self.texts.get_or_insert_default().insert(at as u8, name.into());
-        }
-    }
-
-    fn text(&self, at: usize) -> Option<&str> {
-        self.texts.as_ref()?.get(&(at as u8)).map(|text| &**text)
-    }
-
-    #[inline]
-    fn key(&self, at: usize) -> Option<Key> {
-        self.keys.get(at).copied().map(Key::of_bytes)
-    }
-
-    fn name(&self, at: usize) -> Option<Name<'_>> {
-        if self.key(at)?.is_long() { self.text(at).map(Name::Text) } else { Key::name(self.keys.get(at)?) }
-    }
-
-    fn bytes(&self) -> usize {
-        let texts = self.texts.iter().flat_map(|texts| texts.values());
-        size_of::<Self>() + 16 + texts.map(|text| text.len() + 48).sum::<usize>()
-    }
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    key: [u8; 16],
+    /// The number + 1; 0 where nothing stands.
+    number: u32,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
-    pieces: CowVec<Arc<Piece>>,
-    /// Open tables; an entry has the upper half of a hash, and the number + 1.
-    shards: CowVec<Arc<[u64]>>,
-    len: u32,
+    /// Open tables.
+    shards: CowVec<Arc<[Entry]>>,
+    /// By number: shard and place.
+    places: CowVec<u32>,
+    /// By number: text that is longer than its key.
+    texts: CowMap<u32, Arc<str>>,
 }
 
 impl Names {
     pub(crate) fn len(&self) -> u32 {
-        self.len
+        self.places.len() as u32
     }
 
     pub(crate) fn name(&self, number: u32) -> Option<Name<'_>> {
-        let (piece, at) = self.place(number)?;
-        piece.name(at)
+        let place = *self.places.get(number as usize)?;
+        let table = self.shards.get((place >> PLACE_BITS) as usize)?;
+        let key = &table.get((place & ((1 << PLACE_BITS) - 1)) as usize)?.key;
+        if Key::of_bytes(*key).is_long() { self.text(number).map(Name::Text) } else { Key::name(key) }
     }
 
-    #[inline]
-    fn place(&self, number: u32) -> Option<(&Piece, usize)> {
-        if number >= self.len {
-            return None;
-        }
-        Some((self.pieces.get((number >> PIECE_BITS) as usize)?, number as usize & (PIECE - 1)))
-    }
-
-    fn key(&self, number: u32) -> Option<Key> {
-        let (piece, at) = self.place(number)?;
-        piece.key(at)
+    fn text(&self, number: u32) -> Option<&str> {
+        self.texts.get(number).map(|text| &**text)
     }
 
     pub(crate) fn find(&self, hash: &NameHash, space: u32, name: &str) -> Option<u32> {
@@ -100,98 +63,107 @@ impl Names {
 
     #[inline]
     fn seek_key<'n>(&'n self, hash: u64, key: Key, name: &'n str) -> Seek<'n> {
-        let table: &[u64] = self.shard_of(hash).and_then(|shard| self.shards.get(shard)).map_or(&[], |t| t);
+        let shards = self.shards.len();
+        let shard = if shards == 0 { None } else { self.shards.get(shard_of(hash, shards)) };
+        let table: &[Entry] = shard.map_or(&[], |table| table);
         let at = start(table, hash);
-        let entry = table.get(at).copied().unwrap_or(0);
-        Seek { names: self, table, hash, key, name, at, entry }
-    }
-
-    #[inline]
-    fn shard_of(&self, hash: u64) -> Option<usize> {
-        // The number of shards is a power of two; the bits are apart from those of the place in a table.
-        Some((hash >> 40) as usize & self.shards.len().checked_sub(1)?)
+        let entry = table.get(at).copied().unwrap_or_default();
+        Seek { names: self, table, key, name, at, entry }
     }
 
     /// The next number for a name that is not known yet; `None` when there are too many.
     pub(crate) fn add(&mut self, hash: &NameHash, space: u32, name: &str) -> Option<u32> {
-        let number = self.len;
+        let number = self.len();
         if number >= MAX_NUMBER {
             return None;
         }
-        let (key, at) = (hash.key(name), number as usize % PIECE);
-        if at == 0 {
-            self.pieces.push(Arc::default());
+        let key = hash.key(name);
+        if key.is_long() {
+            self.texts.insert(number, name.into());
         }
-        let piece = self.pieces.get_mut((number >> PIECE_BITS) as usize)?;
-        Arc::make_mut(piece).put(at, key, name);
-        self.len += 1;
-        if self.len as usize > self.shards.len() * FULL {
-            let of = |number| self.key(number).map_or(0, |key| hash.hash(space, key));
-            let hashes: Vec<u64> = (0..self.len).map(of).collect();
-            self.spread(&hashes);
+        self.places.push(0);
+        let of_name = (hash.hash(space, key), key, number);
+        if self.places.len() > self.shards.len() * FULL {
+            let entries = self.shards.iter().flat_map(|table| entries_of(table, hash, space));
+            let entries: Vec<Hashed> = entries.chain([of_name]).collect();
+            self.spread(&entries);
         } else {
-            self.enter(hash, space, hash.hash(space, key), number);
+            self.enter(hash, space, of_name);
         }
         Some(number)
     }
 
-    fn enter(&mut self, hash: &NameHash, space: u32, of_name: u64, number: u32) -> Option<()> {
-        let shard = self.shard_of(of_name)?;
-        let table = self.shards.get(shard)?;
-        let used = table.iter().filter(|&&entry| entry != 0).count();
-        if (used + 1) * 4 > table.len() * 3 {
-            let numbers = table.iter().filter(|&&entry| entry != 0).map(|&entry| entry as u32 - 1);
-            let of = |number| (self.key(number).map_or(0, |key| hash.hash(space, key)), number);
-            let all: Vec<(u64, u32)> = numbers.map(of).chain([(of_name, number)]).collect();
-            *self.shards.get_mut(shard)? = table_of(&all);
+    fn enter(&mut self, hash: &NameHash, space: u32, name: Hashed) -> Option<()> {
+        let shard = shard_of(name.0, self.shards.len());
+        let table = self.shards.get_mut(shard)?;
+        let used = table.iter().filter(|entry| entry.number != 0).count();
+        if (used + 1) * 8 > table.len() * 7 {
+            let all: Vec<Hashed> = entries_of(table, hash, space).chain([name]).collect();
+            *table = table_of(&all);
+            let moved = Arc::clone(table);
+            self.note_places(shard, &moved);
         } else {
-            put(Arc::make_mut(self.shards.get_mut(shard)?), of_name, number);
+            let place = put(Arc::make_mut(table), name)?;
+            *self.places.get_mut(name.2 as usize)? = place_of(shard, place);
         }
         Some(())
     }
 
-    /// Makes the shards anew; `hashes` by number.
-    fn spread(&mut self, hashes: &[u64]) {
-        let count = hashes.len().div_ceil(FULL / 2).next_power_of_two();
-        let mut shards: Vec<Vec<(u64, u32)>> = vec![Vec::new(); count];
-        for (number, &hash) in (0..).zip(hashes) {
-            if let Some(shard) = shards.get_mut((hash >> 40) as usize & (count - 1)) {
-                shard.push((hash, number));
+    fn note_places(&mut self, shard: usize, table: &[Entry]) {
+        for (place, entry) in table.iter().enumerate().filter(|(_, entry)| entry.number != 0) {
+            if let Some(noted) = self.places.get_mut(entry.number as usize - 1) {
+                *noted = place_of(shard, place);
             }
         }
-        self.shards = shards.iter().map(|shard| table_of(shard)).collect();
+    }
+
+    /// Makes the shards anew.
+    fn spread(&mut self, entries: &[Hashed]) {
+        let count = entries.len().div_ceil(FULL / 2).next_power_of_two();
+        let mut shards: Vec<Vec<Hashed>> = vec![Vec::new(); count];
+        for entry in entries {
+            if let Some(shard) = shards.get_mut(shard_of(entry.0, count)) {
+                shard.push(*entry);
+            }
+        }
+        let tables: Vec<Arc<[Entry]>> = shards.iter().map(|shard| table_of(shard)).collect();
+        let mut places = vec![0; entries.len()];
+        for (shard, table) in tables.iter().enumerate() {
+            for (place, entry) in table.iter().enumerate().filter(|(_, entry)| entry.number != 0) {
+                if let Some(noted) = places.get_mut(entry.number as usize - 1) {
+                    *noted = place_of(shard, place);
+                }
+            }
+        }
+        self.places = places.into_iter().collect();
+        self.shards = tables.into_iter().collect();
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let pieces: usize = self.pieces.iter().map(|piece| piece.bytes()).sum();
-        let tables: usize = self.shards.iter().map(|table| table.len() * 8 + 16).sum();
-        self.pieces.bytes() + self.shards.bytes() + pieces + tables
+        let tables: usize = self.shards.iter().map(|table| table.len() * size_of::<Entry>() + 16).sum();
+        let texts: usize = self.texts.iter().map(|(_, text)| text.len() + 16).sum();
+        self.places.bytes() + self.shards.bytes() + self.texts.bytes() + texts + tables
     }
 }
 
 /// A name that is being looked for.
 pub(crate) struct Seek<'n> {
     names: &'n Names,
-    table: &'n [u64],
-    hash: u64,
+    table: &'n [Entry],
     key: Key,
     name: &'n str,
     at: usize,
     /// What stands there.
-    entry: u64,
+    entry: Entry,
 }
 
 impl Seek<'_> {
     #[inline]
     pub(crate) fn number(mut self) -> Option<u32> {
-        while self.entry != 0 {
-            if (self.entry >> 32) == (self.hash >> 32) {
-                let number = (self.entry as u32).wrapping_sub(1);
-                let (piece, place) = self.names.place(number)?;
-                let text = || !self.key.is_long() || piece.text(place) == Some(self.name);
-                if piece.key(place) == Some(self.key) && text() {
-                    return Some(number);
-                }
+        while let Some(number) = self.entry.number.checked_sub(1) {
+            let text = || !self.key.is_long() || self.names.text(number) == Some(self.name);
+            if Key::of_bytes(self.entry.key) == self.key && text() {
+                return Some(number);
             }
             self.at = if self.at + 1 == self.table.len() { 0 } else { self.at + 1 };
             self.entry = *self.table.get(self.at)?;
@@ -200,94 +172,96 @@ impl Seek<'_> {
     }
 }
 
+/// Hash, key and number.
+type Hashed = (u64, Key, u32);
+
+fn entries_of<'t>(table: &'t [Entry], hash: &NameHash, space: u32) -> impl Iterator<Item = Hashed> + use<'t> {
+    let hash = *hash;
+    table.iter().filter_map(move |entry| {
+        let (key, number) = (Key::of_bytes(entry.key), entry.number.checked_sub(1)?);
+        Some((hash.hash(space, key), key, number))
+    })
+}
+
+/// Among a power of two; the bits are apart from those of the place.
+#[inline]
+fn shard_of(hash: u64, count: usize) -> usize {
+    (hash >> 32) as usize & (count.wrapping_sub(1))
+}
+
+fn place_of(shard: usize, place: usize) -> u32 {
+    ((shard as u32) << PLACE_BITS) | place as u32
+}
+
 /// Where the search for a hash begins.
 #[inline]
-fn start(table: &[u64], hash: u64) -> usize {
+fn start(table: &[Entry], hash: u64) -> usize {
     ((u64::from(hash as u32) * table.len() as u64) >> 32) as usize
 }
 
-fn table_of(entries: &[(u64, u32)]) -> Arc<[u64]> {
-    // Room to grow, and at most three quarters full: a search always meets a free place.
-    let mut table = vec![0; entries.len() * 3 / 2 + 2];
-    for &(hash, number) in entries {
-        put(&mut table, hash, number);
+fn table_of(entries: &[Hashed]) -> Arc<[Entry]> {
+    // Room to grow, and never full: a search always meets a free place.
+    let mut table = vec![Entry::default(); entries.len() * 4 / 3 + 2];
+    for &entry in entries {
+        put(&mut table, entry);
     }
     table.into()
 }
 
-fn put(table: &mut [u64], hash: u64, number: u32) {
+fn put(table: &mut [Entry], (hash, key, number): Hashed) -> Option<usize> {
     let mut at = start(table, hash);
-    while let Some(place) = table.get_mut(at) {
-        if *place == 0 {
-            *place = (hash >> 32 << 32) | u64::from(number + 1);
-            return;
+    while let Some(entry) = table.get_mut(at) {
+        if entry.number == 0 {
+            *entry = Entry { key: key.bytes(), number: number + 1 };
+            return Some(at);
         }
         at = if at + 1 == table.len() { 0 } else { at + 1 };
     }
+    None
 }
 
 /// Gives numbers to names in bulk; then they are [`Names`].
 #[derive(Debug, Default)]
 pub(crate) struct NamesBuilder {
-    keys: Vec<Key>,
-    texts: FxHashMap<u32, Box<str>>,
-    hashes: Vec<u64>,
+    /// In the order of their numbers.
+    all: Vec<Hashed>,
+    texts: CowMap<u32, Arc<str>>,
     /// As a table of [`Names`].
-    table: Vec<u64>,
+    table: Vec<Entry>,
 }
 
 impl NamesBuilder {
-    fn is(&self, number: u32, key: Key, name: &str) -> bool {
-        self.keys.get(number as usize) == Some(&key)
-            && (!key.is_long() || self.texts.get(&number).is_some_and(|text| **text == *name))
-    }
-
     /// The number of a name, new or known; `None` when there are too many.
     pub(crate) fn intern(&mut self, hash: &NameHash, space: u32, name: &str) -> Option<u32> {
-        if (self.hashes.len() + 1) * 3 > self.table.len() * 2 {
-            self.table = vec![0; (self.hashes.len() + 8) * 4];
-            for (number, &hash) in (0..).zip(&self.hashes) {
-                put(&mut self.table, hash, number);
+        if (self.all.len() + 1) * 3 > self.table.len() * 2 {
+            self.table = vec![Entry::default(); (self.all.len() + 8) * 3];
+            for &entry in &self.all {
+                put(&mut self.table, entry);
             }
         }
         let key = hash.key(name);
         let hash = hash.hash(space, key);
         let mut at = start(&self.table, hash);
-        loop {
-            let entry = *self.table.get(at)?;
-            if entry == 0 {
-                break;
-            }
-            let number = (entry as u32).wrapping_sub(1);
-            if (entry >> 32) == (hash >> 32) && self.is(number, key, name) {
-                return Some(number);
+        while let Some(known) = self.table.get(at)?.number.checked_sub(1) {
+            let text = || !key.is_long() || self.texts.get(known).is_some_and(|text| **text == *name);
+            if Key::of_bytes(self.table.get(at)?.key) == key && text() {
+                return Some(known);
             }
             at = if at + 1 == self.table.len() { 0 } else { at + 1 };
         }
-        let number = u32::try_from(self.hashes.len()).ok().filter(|&number| number < MAX_NUMBER)?;
-        *self.table.get_mut(at)? = (hash >> 32 << 32) | u64::from(number + 1);
+        let number = u32::try_from(self.all.len()).ok().filter(|&number| number < MAX_NUMBER)?;
+        *self.table.get_mut(at)? = Entry { key: key.bytes(), number: number + 1 };
         if key.is_long() {
             self.texts.insert(number, name.into());
         }
-        self.keys.push(key);
-        self.hashes.push(hash);
+        self.all.push((hash, key, number));
         Some(number)
     }
 
     pub(crate) fn finish(self) -> Names {
-        let text = |number: usize| self.texts.get(&(number as u32)).map_or("", |text| text);
-        let piece = |(first, keys): (usize, &[Key])| {
-            let mut piece = Piece::default();
-            for (at, &key) in keys.iter().enumerate() {
-                let text = if key.is_long() { text(first * PIECE + at) } else { "" };
-                piece.put(at, key, text);
-            }
-            Arc::new(piece)
-        };
-        let pieces = self.keys.chunks(PIECE).enumerate().map(piece).collect();
-        let mut names = Names { pieces, shards: CowVec::default(), len: self.keys.len() as u32 };
-        if !self.hashes.is_empty() {
-            names.spread(&self.hashes);
+        let mut names = Names { texts: self.texts, ..Names::default() };
+        if !self.all.is_empty() {
+            names.spread(&self.all);
         }
         names
     }
