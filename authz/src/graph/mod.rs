@@ -4,6 +4,7 @@
 //! changed is shared. There is nothing to merge later.
 
 mod ask;
+mod batch;
 mod build;
 mod chain;
 mod chunk;

@@ -55,6 +55,16 @@ impl<'g> Record<'g> {
         }
     }
 
+    /// All numbers of all lists in a row; `None` when some lie elsewhere.
+    #[inline(always)]
+    pub(crate) fn row(&self) -> Option<&'g [u32]> {
+        if self.lanes > NARROW || far_of(self.header) != 0 {
+            return None;
+        }
+        let start = self.start as usize;
+        self.chunk.words().get(start..start + sum_of(self.header))
+    }
+
     #[inline(always)]
     fn near(&self, at: usize, len: u32) -> List<'g> {
         List::Short(self.chunk.words().get(at..at + len as usize).unwrap_or(&[]))
@@ -122,7 +132,13 @@ fn sum_of(lengths: u64) -> usize {
     const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
     let pairs = (lengths & LOW) + ((lengths >> 4) & LOW);
     let sum = (pairs.wrapping_mul(0x0101_0101_0101_0101) >> 56) as usize;
-    let twos = lengths & (lengths >> 1);
-    let far = twos & (twos >> 2) & 0x1111_1111_1111_1111;
+    let far = far_of(lengths);
     if far == 0 { sum } else { sum - far.count_ones() as usize * (FAR as usize - 1) }
+}
+
+/// A bit for each far list.
+#[inline(always)]
+fn far_of(lengths: u64) -> u64 {
+    let twos = lengths & (lengths >> 1);
+    twos & (twos >> 2) & 0x1111_1111_1111_1111
 }

@@ -69,6 +69,8 @@ pub(super) struct Search<'g> {
     /// The quick way came to no end.
     spent: bool,
     members: Members<'g>,
+    /// The lane of its last list that was asked for, and the list.
+    last: (u32, List<'g>),
     /// What most questions never need.
     pub(super) aside: Option<Box<Aside>>,
 }
@@ -114,15 +116,20 @@ impl Aside {
 impl<'g> Search<'g> {
     #[inline]
     pub(super) fn new(graph: &'g Graph, target: Target, context: &'g Context) -> Self {
-        Self { graph, target, context, steps: STEPS, spent: false, members: Members::Unknown, aside: None }
+        Self {
+            graph,
+            target,
+            context,
+            steps: STEPS,
+            spent: false,
+            members: Members::Unknown,
+            last: (NO_LANE, List::EMPTY),
+            aside: None,
+        }
     }
 
     pub(super) fn aside(&mut self) -> &mut Aside {
         self.aside.get_or_insert_with(Aside::new)
-    }
-
-    pub(super) fn target(&self) -> Target {
-        self.target
     }
 
     pub(super) fn check(&mut self, question: Question) -> Result<Decision, CheckError> {
@@ -154,6 +161,17 @@ impl<'g> Search<'g> {
             Members::Kept(record) => Some(record),
             _ => None,
         }
+    }
+
+    /// The subject's list of one flat relation; asked again mostly for the same one.
+    #[inline]
+    fn members_of(&mut self, lane: u32) -> Option<List<'g>> {
+        if self.last.0 == lane {
+            return Some(self.last.1);
+        }
+        let list = self.members()?.list(lane);
+        self.last = (lane, list);
+        Some(list)
     }
 
     fn find_members(&self) -> Members<'g> {
@@ -248,6 +266,19 @@ impl<'g> Search<'g> {
         best
     }
 
+    /// Whether a list says so without a condition. Several short ones are first looked at in one row:
+    /// mostly the number is in none of them.
+    #[inline(always)]
+    fn is_listed(&self, group: &Group, record: &Record<'g>) -> bool {
+        let several = group.probes.len() > 1 && record.header & group.everyone == 0;
+        if let Some(row) = record.row().filter(|_| several)
+            && row.iter().all(|&number| number != self.target.object)
+        {
+            return false;
+        }
+        group.probes.iter().any(|probe| self.hits(record, probe))
+    }
+
     /// What the lists of the record say.
     #[inline]
     fn quick_lists(
@@ -257,7 +288,7 @@ impl<'g> Search<'g> {
         record: &Record<'g>,
         (depth, alone): (u32, bool),
     ) -> Value {
-        if group.probes.iter().any(|probe| self.hits(record, probe)) {
+        if self.is_listed(group, record) {
             return Value::Yes;
         }
         let mut best = Value::No;
@@ -285,9 +316,9 @@ impl<'g> Search<'g> {
             return Value::No;
         }
         if walk.flat != NO_LANE
-            && let Some(members) = self.members()
+            && let Some(members) = self.members_of(walk.flat)
         {
-            return if list.meets(members.list(walk.flat)) { Value::Yes } else { Value::No };
+            return if list.meets(members) { Value::Yes } else { Value::No };
         }
         let Some(target) = self.graph.schema.group(walk.target) else { return Value::No };
         if let (List::Short(&[next]), false) = (list, walk.guarded) {
@@ -323,7 +354,17 @@ impl<'g> Search<'g> {
         let Some(table) = self.graph.state.forward.get(group.type_id as usize) else { return best };
         for &object in above {
             let record = table.record(object);
-            best = best.max(self.on(object, group, &record, (depth - 1, true)));
+            if !group.ops.is_empty() || self.steps == 0 {
+                best = best.max(self.on(object, group, &record, (depth - 1, true)));
+            } else {
+                self.steps -= 1;
+                let nothing = record.header & group.mask == 0;
+                best = best.max(match self.is_itself(object, group) {
+                    true => Value::Yes,
+                    false if nothing => Value::No,
+                    false => self.quick_lists(object, group, &record, (depth - 1, true)),
+                });
+            }
             if best == Value::Yes || self.spent {
                 return best;
             }

@@ -11,6 +11,7 @@ use crate::graph::list::List;
 use crate::graph::names::{Names, Seek};
 use crate::graph::record::Record;
 use crate::graph::row::Row;
+use crate::graph::search::Target;
 use crate::graph::table::Table;
 use crate::schema::Schema;
 use crate::schema::program::NO_LANE;
@@ -74,6 +75,11 @@ impl State {
     #[inline]
     pub(super) fn members_record(&self, type_id: u32, subject: u32) -> Record<'_> {
         self.members.get(type_id as usize).map_or(Record::EMPTY, |table| table.record(subject))
+    }
+
+    /// Something of the record of a subject's flat relations, to have it read.
+    pub(super) fn members_header(&self, target: Target) -> u64 {
+        self.members_record(target.plain, target.object).header
     }
 
     /// The objects that have this subject, or its userset, in the list of an edge.

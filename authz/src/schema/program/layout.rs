@@ -4,7 +4,7 @@
 //! kind that have a condition or an expiry. So whoever asks a schema without conditions never looks
 //! at one.
 
-use crate::schema::program::Group;
+use crate::schema::program::{Group, ProbeKind};
 use crate::schema::{EdgeInfo, SlotInfo, SubjectKind};
 
 /// There is no such lane: it is empty in every record.
@@ -116,6 +116,8 @@ impl Layout {
                 let probes = group.probes.iter().chain(&group.guarded).map(|probe| probe.lane);
                 let lanes = probes.chain(group.walks.iter().map(|walk| walk.lane));
                 group.mask = lanes.fold(0, |mask, lane| mask | (15 << (lane * 4)));
+                let everyone = group.probes.iter().filter(|probe| probe.kind == ProbeKind::Everyone);
+                group.everyone = everyone.fold(0, |mask, probe| mask | (15 << (probe.lane * 4)));
             }
         }
     }

@@ -85,6 +85,8 @@ pub(crate) struct Group {
     /// The bits that the lengths of its lanes have in the header of a narrow record; all bits when there
     /// are too many lanes for one.
     pub(crate) mask: u64,
+    /// The part of it that is about wildcards.
+    pub(crate) everyone: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -232,6 +234,7 @@ fn flatten(
         cheap: false,
         leaf: false,
         mask: u64::MAX,
+        everyone: u64::MAX,
     }
 }
 
