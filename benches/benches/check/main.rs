@@ -238,7 +238,7 @@ fn small() {
     let workload = Workload::of(10_000);
     let few: Vec<Relationship> = workload.relationships().step_by(100).take(100).collect();
     let region = Region::new(MEMORY);
-    let graph = Graph::load(schema, few);
+    let graph = Graph::load(schema, few.iter().cloned());
     let stats = region.change();
     let allocated = stats.bytes_allocated - stats.bytes_deallocated;
     println!(
