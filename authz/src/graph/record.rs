@@ -48,6 +48,10 @@ impl<'g> Record<'g> {
 
     /// Whether the list of a lane has the number.
     #[inline(always)]
+    #[expect(
+        clippy::manual_contains,
+        reason = "`contains` is made for longer lists: twice the work for three numbers"
+    )]
     pub(crate) fn has(&self, lane: u32, number: u32) -> bool {
         match self.list(lane) {
             List::Short(numbers) if numbers.len() < FAR as usize => numbers.iter().any(|&n| n == number),
