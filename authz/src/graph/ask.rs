@@ -97,16 +97,14 @@ impl Graph {
     ) -> Result<Vec<Decision>, CheckError> {
         let questions = objects.iter().map(|object| self.question(subject, permission, object));
         let questions: Vec<Question> = questions.collect::<Result<_, _>>()?;
-        let Some(first) = questions.first() else { return Ok(Vec::new()) };
-        let mut search = Search::new(self, first.target, context);
-        let mut check = |question: Question| {
-            // An absent object that is the subject itself makes the subject another one.
-            if question.target != search.target() {
-                search = Search::new(self, question.target, context);
-            }
-            search.check(question)
-        };
-        questions.into_iter().map(&mut check).collect()
+        let mut answers = Vec::with_capacity(questions.len());
+        // An absent object that is the subject itself makes the subject another one.
+        for same in questions.chunk_by(|a, b| a.target == b.target) {
+            let Some(first) = same.first() else { continue };
+            let mut search = Search::new(self, first.target, context);
+            self.check_block(&mut search, same, |decision| answers.push(decision))?;
+        }
+        Ok(answers)
     }
 
     /// Those of the objects on which the subject holds the permission, in their order: a page of a
@@ -122,18 +120,18 @@ impl Graph {
         objects: &[ObjectId],
         context: &Context,
     ) -> Result<Vec<ObjectId>, CheckError> {
-        let mut kept = Vec::new();
-        let mut search = Search::new(self, subject.target, context);
-        for &object in objects {
-            if !self.knows(subject, permission, object) {
-                return Err(CheckError::ForeignId);
-            }
-            let question =
-                Question { target: subject.target, group: permission.group, object: object.number };
-            if search.check(question)?.is_allowed() {
-                kept.push(object);
-            }
+        if objects.iter().any(|&object| !self.knows(subject, permission, object)) {
+            return Err(CheckError::ForeignId);
         }
+        let (target, group) = (subject.target, permission.group);
+        let asked = objects.iter().map(|object| Question { target, group, object: object.number });
+        let asked: Vec<Question> = asked.collect();
+        let mut kept = Vec::new();
+        let mut rest = objects.iter();
+        let mut search = Search::new(self, target, context);
+        self.check_block(&mut search, &asked, |decision| {
+            kept.extend(rest.next().filter(|_| decision.is_allowed()).copied());
+        })?;
         Ok(kept)
     }
 

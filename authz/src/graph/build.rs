@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::graph::chain::above;
 use crate::graph::cow_map::CowMap;
 use crate::graph::guard::{Guard, GuardKey};
-use crate::graph::names::{NameHash, NamesBuilder};
+use crate::graph::key::NameHash;
+use crate::graph::names::NamesBuilder;
 use crate::graph::row::Row;
 use crate::graph::state::State;
 use crate::graph::table::Table;
@@ -66,8 +68,7 @@ impl Builder {
     }
 
     fn intern(&mut self, type_id: u32, name: &str) -> Option<u32> {
-        let hash = self.hash.hash(type_id, name);
-        self.names.get_mut(type_id as usize)?.intern(hash, name)
+        self.names.get_mut(type_id as usize)?.intern(&self.hash, type_id, name)
     }
 
     pub(crate) fn build(self, schema: &Schema) -> State {
@@ -93,6 +94,12 @@ impl Builder {
                 } else if let Some(entries) = back.get_mut(lanes.subject_type as usize) {
                     entries.push((subject, lanes.back(guarded), object));
                 }
+            }
+        }
+        for &edge in &schema.program.chains.edges {
+            let lane = schema.program.chains.lane_of(edge);
+            if let Some(entries) = forward.get_mut(layout.edge(edge).object_type as usize) {
+                add_chain(entries, layout.edge(edge).plain, lane);
             }
         }
         let tables = |lanes: &[u32], all: Vec<Vec<(u32, u32, u32)>>| -> Arc<[Table]> {
@@ -121,5 +128,22 @@ impl Builder {
         state.flatten_all(schema);
         state.weight = state.measured();
         state
+    }
+}
+
+/// Adds what is above each object that has a parent in a lane, sorted (the entries are not).
+fn add_chain(entries: &mut Vec<(u32, u32, u32)>, parents: u32, lane: u32) {
+    // By edge, and of an edge by object: those of one lane are sorted.
+    let of_lane: Vec<(u32, u32)> =
+        entries.iter().filter(|entry| entry.1 == parents).map(|entry| (entry.0, entry.2)).collect();
+    let parents = |object: u32| {
+        let start = of_lane.partition_point(|pair| pair.0 < object);
+        let those = of_lane.get(start..).unwrap_or(&[]).iter();
+        those.take_while(move |pair| pair.0 == object).map(|pair| pair.1)
+    };
+    for of_object in of_lane.chunk_by(|a, b| a.0 == b.0) {
+        if let Some(&(object, _)) = of_object.first() {
+            entries.extend(above(object, parents).into_iter().map(|above| (object, lane, above)));
+        }
     }
 }

@@ -109,7 +109,7 @@ impl State {
             return;
         }
         if let Some(table) = Arc::make_mut(&mut self.members).get_mut(type_id as usize) {
-            table.replace_all(subject, by_lane);
+            table.replace_all(subject, &by_lane);
         }
     }
 

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::decision::Decision;
 use crate::error::CheckError;
 use crate::graph::Graph;
+use crate::graph::names::Seek;
 use crate::graph::search::{Question, Search, Target};
 use crate::object::Object;
 use crate::subject::Subject;
@@ -121,8 +122,9 @@ impl Graph {
     ) -> Result<Question, CheckError> {
         let type_id = self.type_id(object.object_type())?;
         let group = self.group_of(type_id, permission)?;
+        let sought = self.state.seek(type_id, object.id());
         let mut target = self.target(subject)?;
-        let number = self.state.find(type_id, object.id());
+        let number = sought.and_then(Seek::number);
         if number.is_none() {
             // What is in the graph has been verified on its way in.
             object.validate()?;

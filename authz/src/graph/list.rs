@@ -107,6 +107,9 @@ impl<'g> List<'g> {
         let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
         match (few, many) {
             (Self::Short(&[]), _) => false,
+            (Self::Short(few), Self::Short(many)) if many.len() <= 8 => {
+                few.iter().any(|few| many.iter().any(|many| few == many))
+            }
             (Self::Short(&[only]), _) => many.contains(only),
             (Self::Short(few), Self::Short(many)) if many.len() <= 8 * few.len() => meet_in_step(few, many),
             _ => few.iter().any(|number| many.contains(number)),

@@ -7,12 +7,14 @@ use rustc_hash::FxHashSet;
 
 use crate::context::Context;
 use crate::error::{CheckError, TooComplex};
+use crate::graph::Graph;
 use crate::graph::guard::Value;
 use crate::graph::ids::{ABSENT_SUBJECT, ObjectId, PermissionId, SubjectId};
+use crate::graph::key::Name;
 use crate::graph::page::{Cursor, Page};
+use crate::graph::record::Record;
 use crate::graph::search::Search;
 use crate::graph::solve::{key, unkey};
-use crate::graph::{Graph, table::Record};
 use crate::object::Object;
 use crate::schema::Schema;
 use crate::schema::program::{Group, NO_LANE, Op, ProbeKind, Up};
@@ -76,7 +78,7 @@ impl Graph {
         let target = self.target(subject)?;
         let found = Search::new(self, target, context).objects(group)?;
         let name = |(number, value): (u32, Value)| Some((self.state.name(type_id, number)?, value));
-        let mut found: Vec<(&str, Value)> = found.into_iter().filter_map(name).collect();
+        let mut found: Vec<(Name<'_>, Value)> = found.into_iter().filter_map(name).collect();
         // A subject holds what is its own, even when nothing is stored about it.
         if target.object == ABSENT_SUBJECT && !subject.is_wildcard() && subject.subject_type() == object_type
         {
@@ -84,10 +86,10 @@ impl Graph {
             let mut search = Search::new(self, question.target, context);
             let value = search.decide(question.object, question.group);
             search.settled(value)?;
-            found.extend((value != Value::No).then_some((subject.id(), value)));
+            found.extend((value != Value::No).then_some((Name::Text(subject.id()), value)));
         }
         found.sort_unstable();
-        let start = after.map_or(0, |after| found.partition_point(|(id, _)| *id <= after.as_str()));
+        let start = after.map_or(0, |after| found.partition_point(|(id, _)| **id <= *after.as_str()));
         let rest = found.get(start..).unwrap_or(&[]);
         let page = rest.get(..limit.min(rest.len())).unwrap_or(&[]);
         let of = |wanted: Value| {
@@ -95,7 +97,7 @@ impl Graph {
             those.map(|(id, _)| Object::new(object_type.to_owned(), id)).collect()
         };
         let more = rest.len() > page.len();
-        let next = page.last().filter(|_| more).map(|(id, _)| Cursor::after((*id).to_owned()));
+        let next = page.last().filter(|_| more).map(|(id, _)| Cursor::after(id.to_string()));
         Ok(Page { items: of(Value::Yes), conditional: of(Value::Maybe), next })
     }
 
@@ -157,7 +159,7 @@ impl Search<'_> {
         let relevant = Relevant::below(&self.graph.schema, root);
         let mut climb =
             Climb { root, found: Vec::new(), seen: FxHashSet::default(), todo: Vec::new(), relevant };
-        let members = self.members();
+        let members = self.members().copied();
         for at in 0..climb.relevant.groups.len() {
             let Some(&group) = climb.relevant.groups.get(at) else { break };
             self.stand(&mut climb, group, members);

@@ -11,6 +11,7 @@ use crate::error::{CheckError, TooComplex};
 use crate::graph::Graph;
 use crate::graph::guard::Value;
 use crate::graph::ids::ABSENT_OBJECT;
+use crate::graph::key::Name;
 use crate::graph::page::{Cursor, Page};
 use crate::graph::search::{Search, Target};
 use crate::object::Object;
@@ -92,7 +93,7 @@ impl Graph {
             let mut search = Search::new(self, question.target, context);
             let value = search.decide(question.object, question.group);
             search.settled(value)?;
-            found.named.extend((value != Value::No).then_some((object.id(), value)));
+            found.named.extend((value != Value::No).then_some((Name::Text(object.id()), value)));
         }
         let make = |id: &str| match relation {
             Some(relation) => Subject::userset(subject_type.to_owned(), id, relation.to_owned()),
@@ -201,8 +202,8 @@ struct Wanted {
 
 struct Found<'g> {
     everyone: Value,
-    named: Vec<(&'g str, Value)>,
-    except: Vec<&'g str>,
+    named: Vec<(Name<'g>, Value)>,
+    except: Vec<Name<'g>>,
 }
 
 fn page(
@@ -214,7 +215,7 @@ fn page(
 ) -> Page<FoundSubject> {
     found.named.sort_unstable();
     found.except.sort_unstable();
-    let start = after.map_or(0, |after| found.named.partition_point(|(id, _)| *id <= after.as_str()));
+    let start = after.map_or(0, |after| found.named.partition_point(|(id, _)| **id <= *after.as_str()));
     let rest = found.named.get(start..).unwrap_or(&[]);
     let wildcard = found.everyone != Value::No && after.is_none();
     let room = limit.saturating_sub(usize::from(wildcard));
@@ -230,8 +231,8 @@ fn page(
     }
     if rest.len() > here.len() {
         // The wildcard alone may have filled the page: `*` is before every id.
-        let last = here.last().map_or("", |(id, _)| *id);
-        page.next = Some(Cursor::after(last.to_owned()));
+        let last = here.last().map_or(String::new(), |(id, _)| id.to_string());
+        page.next = Some(Cursor::after(last));
     }
     page
 }

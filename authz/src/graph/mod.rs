@@ -4,7 +4,10 @@
 //! changed is shared. There is nothing to merge later.
 
 mod ask;
+mod batch;
 mod build;
+mod chain;
+mod chunk;
 mod closure;
 mod cow_map;
 mod cow_vec;
@@ -12,11 +15,13 @@ mod expand;
 mod explain;
 mod guard;
 mod ids;
+mod key;
 mod list;
 mod lookup_objects;
 mod lookup_subjects;
 mod names;
 mod page;
+mod record;
 mod row;
 mod search;
 mod solve;
@@ -130,6 +135,7 @@ impl Graph {
             graph.ignored += usize::from(placed.is_none() && present);
         }
         graph.state.flatten_again(&graph.schema, &touched);
+        graph.state.chain_again(&graph.schema, &touched);
         graph
     }
 

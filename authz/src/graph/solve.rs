@@ -138,22 +138,22 @@ impl Solve {
 impl<'g> Search<'g> {
     pub(super) fn solve(&mut self, object: u32, group: u32) -> Value {
         let root = key(group, object);
-        if let Some(&known) = self.known.get(&root) {
+        if let Some(&known) = self.aside().known.get(&root) {
             return known;
         }
-        let mut solve = self.spare.pop().unwrap_or_default();
+        let mut solve = self.aside().spare.pop().unwrap_or_default();
         let value = self.run(&mut solve, root);
         // What left an exclusion open is true of this question only.
-        if self.open == usize::MAX && self.notes.too_complex.is_none() {
+        if self.aside().open == usize::MAX && !self.is_too_complex() {
             for node in &solve.nodes {
                 // Only a search that looked at everything knows what does not hold.
                 if node.value == Value::Yes || value != Value::Yes {
-                    self.known.insert(node.key, node.value);
+                    self.aside().known.insert(node.key, node.value);
                 }
             }
         }
         solve.clear();
-        self.spare.push(solve);
+        self.aside().spare.push(solve);
         value
     }
 
@@ -174,11 +174,11 @@ impl<'g> Search<'g> {
                 self.wake(solve, risen);
             }
             let Some(node) = solve.todo.pop() else { return solve.value(root) };
-            self.nodes += 1;
-            if self.nodes > MAX_NODES {
-                self.notes.too_complex.get_or_insert(TooComplex::new("objects", MAX_NODES));
+            self.aside().nodes += 1;
+            if self.aside().nodes > MAX_NODES {
+                self.aside().notes.too_complex.get_or_insert(TooComplex::new("objects", MAX_NODES));
             }
-            if self.notes.too_complex.is_some() {
+            if self.is_too_complex() {
                 return Value::No;
             }
             if solve.value(node) < Value::Yes {
@@ -215,11 +215,11 @@ impl<'g> Search<'g> {
             return solve.raise(node, Value::Yes, Reason::Itself);
         }
         let record = self.graph.state.record(group.type_id, object);
-        if let Some(probe) = group.probes.iter().find(|probe| self.hits(record, probe)) {
+        if let Some(probe) = group.probes.iter().find(|probe| self.hits(&record, probe)) {
             return solve.raise(node, Value::Yes, Reason::Listed(*probe));
         }
         for probe in &group.guarded {
-            let value = self.guarded_hit(record, object, probe);
+            let value = self.guarded_hit(&record, object, probe);
             solve.raise(node, value, Reason::Listed(*probe));
         }
         self.follow_walks(solve, node, object, group);
@@ -371,7 +371,7 @@ impl<'g> Search<'g> {
     fn ask(&mut self, solve: &mut Solve, object: u32, group: u32) -> Asked {
         let key = key(group, object);
         if !solve.proving
-            && let Some(&value) = self.known.get(&key)
+            && let Some(&value) = self.aside().known.get(&key)
         {
             return Asked { value, open: None };
         }
@@ -381,24 +381,27 @@ impl<'g> Search<'g> {
 
     fn is_excluded(&mut self, object: u32, group: u32) -> Value {
         let key = key(group, object);
-        if let Some(at) = self.excluding.iter().position(|&open| open == key) {
+        if let Some(at) = self.aside().excluding.iter().position(|&open| open == key) {
             // It depends on itself: what it would take away is not given, see below.
-            self.open = self.open.min(at);
+            self.aside().open = self.aside().open.min(at);
             return Value::Yes;
         }
-        let depth = self.excluding.len();
+        let depth = self.aside().excluding.len();
         if depth >= MAX_NESTED {
-            self.notes.too_complex.get_or_insert(TooComplex::new("exclusions in each other", MAX_NESTED));
+            self.aside()
+                .notes
+                .too_complex
+                .get_or_insert(TooComplex::new("exclusions in each other", MAX_NESTED));
             return Value::Yes;
         }
-        self.excluding.push(key);
+        self.aside().excluding.push(key);
         let value = self.solve(object, group);
-        self.excluding.pop();
-        if self.open > depth {
+        self.aside().excluding.pop();
+        if self.aside().open > depth {
             return value;
         }
-        if self.open == depth {
-            self.open = usize::MAX;
+        if self.aside().open == depth {
+            self.aside().open = usize::MAX;
         }
         // A cycle was met under the exclusion: it denies, whatever the rest said.
         Value::Yes

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use crate::graph::cow_map::CowMap;
 use crate::graph::guard::{Guard, GuardKey};
+use crate::graph::key::{Name, NameHash};
 use crate::graph::list::List;
-use crate::graph::names::{NameHash, Names};
+use crate::graph::names::{Names, Seek};
+use crate::graph::record::Record;
 use crate::graph::row::Row;
-use crate::graph::table::{Record, Table};
+use crate::graph::search::Target;
+use crate::graph::table::Table;
 use crate::schema::Schema;
 use crate::schema::program::NO_LANE;
 
@@ -38,19 +41,25 @@ const TUPLE_WEIGHT: usize = 24;
 /// What an id adds beside its text.
 const NAME_WEIGHT: usize = 24;
 
-/// Relationships of one edge whose counting for flat relations has changed.
+/// A relationship of an edge whose counting for flat relations or hierarchies has changed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Touched {
     pub(super) edge: u32,
+    pub(super) object: u32,
     pub(super) subject: u32,
 }
 
 impl State {
     pub(super) fn find(&self, type_id: u32, name: &str) -> Option<u32> {
-        self.names.get(type_id as usize)?.find(self.hash.hash(type_id, name), name)
+        self.names.get(type_id as usize)?.find(&self.hash, type_id, name)
     }
 
-    pub(super) fn name(&self, type_id: u32, number: u32) -> Option<&str> {
+    #[inline]
+    pub(super) fn seek<'n>(&'n self, type_id: u32, name: &'n str) -> Option<Seek<'n>> {
+        Some(self.names.get(type_id as usize)?.seek(&self.hash, type_id, name))
+    }
+
+    pub(super) fn name(&self, type_id: u32, number: u32) -> Option<Name<'_>> {
         self.names.get(type_id as usize)?.name(number)
     }
 
@@ -66,6 +75,11 @@ impl State {
     #[inline]
     pub(super) fn members_record(&self, type_id: u32, subject: u32) -> Record<'_> {
         self.members.get(type_id as usize).map_or(Record::EMPTY, |table| table.record(subject))
+    }
+
+    /// Something of the record of a subject's flat relations, to have it read.
+    pub(super) fn members_header(&self, target: Target) -> u64 {
+        self.members_record(target.plain, target.object).header
     }
 
     /// The objects that have this subject, or its userset, in the list of an edge.
@@ -89,18 +103,13 @@ impl State {
 
     fn number(&mut self, type_id: u32, name: &str, present: bool) -> Option<u32> {
         let hash = self.hash;
-        let of_name = hash.hash(type_id, name);
-        let known = self.names.get(type_id as usize)?.find(of_name, name);
+        let known = self.names.get(type_id as usize)?.find(&hash, type_id, name);
         // What is deleted needs no number when it has none.
         if known.is_some() || !present {
             return known;
         }
         self.weight += name.len() + NAME_WEIGHT;
-        Arc::make_mut(&mut self.names).get_mut(type_id as usize)?.add(
-            of_name,
-            |name| hash.hash(type_id, name),
-            name,
-        )
+        Arc::make_mut(&mut self.names).get_mut(type_id as usize)?.add(&hash, type_id, name)
     }
 
     /// Puts a row in, in place of the same relationship with other terms, or takes it out. `None` when
@@ -143,8 +152,11 @@ impl State {
                 _ => {}
             }
             let is_plain = stays && !row.is_guarded();
-            if was_plain != is_plain && !schema.program.flat.fed_by(place.edge).is_empty() {
-                touched.push(Touched { edge: place.edge, subject });
+            let program = &schema.program;
+            let counts =
+                !program.flat.fed_by(place.edge).is_empty() || program.chains.lane_of(place.edge) != NO_LANE;
+            if was_plain != is_plain && counts {
+                touched.push(Touched { edge: place.edge, object, subject });
             }
         }
         (fits || !present).then_some(())

@@ -27,19 +27,21 @@ impl Search<'_> {
     /// name what it lacks.
     #[inline]
     pub(super) fn begin(&mut self) {
-        if !self.notes.missing.is_empty() || self.notes.fault.is_some() {
-            self.notes = Notes::default();
-            self.known.clear();
+        if let Some(aside) = &mut self.aside
+            && (!aside.notes.missing.is_empty() || aside.notes.fault.is_some())
+        {
+            aside.notes = Notes::default();
+            aside.known.clear();
         }
     }
 
     /// How far the relationship counts, at the time and in the context of the question.
     pub(super) fn guard(&mut self, key: GuardKey) -> Value {
-        if let Some(&known) = self.notes.guards.get(&key) {
+        if let Some(&known) = self.aside().notes.guards.get(&key) {
             return known;
         }
         let value = self.weigh(key);
-        self.notes.guards.insert(key, value);
+        self.aside().notes.guards.insert(key, value);
         value
     }
 
@@ -60,13 +62,13 @@ impl Search<'_> {
 
     /// How far a permission's own condition holds.
     pub(super) fn condition(&mut self, id: u32) -> Value {
-        if let Some(&known) = self.notes.conditions.get(&id) {
+        if let Some(&known) = self.aside().notes.conditions.get(&id) {
             return known;
         }
         let Some(condition) = self.graph.schema.condition(id) else { return Value::No };
         let outcome = condition.evaluate(None, self.context.values());
         let value = self.note(id, outcome);
-        self.notes.conditions.insert(id, value);
+        self.aside().notes.conditions.insert(id, value);
         value
     }
 
@@ -76,10 +78,10 @@ impl Search<'_> {
             Outcome::Holds => return Value::Yes,
             Outcome::Fails => return Value::No,
             Outcome::Missing(places) => {
-                self.notes.missing.extend(places.into_iter().map(|at| (condition, at)))
+                self.aside().notes.missing.extend(places.into_iter().map(|at| (condition, at)))
             }
             Outcome::Fault(fault) => {
-                self.notes.fault.get_or_insert(fault);
+                self.aside().notes.fault.get_or_insert(fault);
             }
         }
         Value::Maybe
@@ -87,18 +89,20 @@ impl Search<'_> {
 
     /// Microseconds since 1970; the clock is asked once a search.
     fn now(&mut self) -> i64 {
-        let clock = || self.context.now().unwrap_or_else(|| self.graph.clock.now()).timestamp_micros();
-        *self.now.get_or_insert_with(clock)
+        let (context, graph) = (self.context, self.graph);
+        let clock = || context.now().unwrap_or_else(|| graph.clock.now()).timestamp_micros();
+        *self.aside().now.get_or_insert_with(clock)
     }
 
+    #[inline]
     pub(super) fn decision(&mut self, value: Value) -> Result<Decision, CheckError> {
-        if let Some(limit) = self.notes.too_complex.take() {
+        if let Some(limit) = self.aside.as_mut().and_then(|aside| aside.notes.too_complex.take()) {
             return Err(limit.into());
         }
         match value {
             Value::Yes => Ok(Decision::Allowed),
             Value::No => Ok(Decision::Denied),
-            Value::Maybe => match self.notes.fault.take() {
+            Value::Maybe => match self.aside().notes.fault.take() {
                 Some(fault) => Err(fault.into()),
                 None => Ok(Decision::Conditional { missing: self.missing() }),
             },
@@ -107,17 +111,23 @@ impl Search<'_> {
 
     /// The value, unless there is no answer.
     pub(super) fn settled(&mut self, value: Value) -> Result<Value, CheckError> {
-        if value == Value::Maybe || self.notes.too_complex.is_some() {
+        if value == Value::Maybe || self.is_too_complex() {
             let _: Decision = self.decision(value)?;
         }
         Ok(value)
+    }
+
+    #[inline]
+    pub(super) fn is_too_complex(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.notes.too_complex.is_some())
     }
 
     fn missing(&self) -> Arc<[Box<str>]> {
         let name = |&(condition, at): &(u32, usize)| {
             self.graph.schema.condition(condition).map(|condition| Box::from(condition.parameter(at)))
         };
-        let mut names: Vec<Box<str>> = self.notes.missing.iter().filter_map(name).collect();
+        let missing = self.aside.iter().flat_map(|aside| &aside.notes.missing);
+        let mut names: Vec<Box<str>> = missing.filter_map(name).collect();
         names.sort_unstable();
         names.dedup();
         names.into()

@@ -15,6 +15,7 @@ mod dialects;
 mod engine;
 mod faults;
 mod fuzz;
+mod hierarchy;
 mod language;
 mod naive;
 mod random;

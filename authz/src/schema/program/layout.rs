@@ -4,10 +4,13 @@
 //! kind that have a condition or an expiry. So whoever asks a schema without conditions never looks
 //! at one.
 
+use crate::schema::program::{Group, ProbeKind};
 use crate::schema::{EdgeInfo, SlotInfo, SubjectKind};
 
 /// There is no such lane: it is empty in every record.
 pub(crate) const NO_LANE: u32 = u32::MAX;
+/// Lanes whose lengths fit the header of a record, four bits for each.
+pub(crate) const NARROW: u32 = 16;
 
 /// The lanes of one edge.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +101,24 @@ impl Layout {
             (lanes.guarded, lanes.back_guarded) = (lane, back);
         } else {
             (lanes.plain, lanes.back_plain) = (lane, back);
+        }
+    }
+
+    /// A lane more in the records of a type's objects.
+    pub(super) fn another(&mut self, type_id: u32) -> u32 {
+        self.forward.get_mut(type_id as usize).map_or(NO_LANE, next)
+    }
+
+    /// Says of each group which part of a narrow header it looks at.
+    pub(super) fn mask(&self, groups: &mut [Group]) {
+        for group in groups {
+            if self.forward.get(group.type_id as usize).is_some_and(|&lanes| lanes <= NARROW) {
+                let probes = group.probes.iter().chain(&group.guarded).map(|probe| probe.lane);
+                let lanes = probes.chain(group.walks.iter().map(|walk| walk.lane));
+                group.mask = lanes.fold(0, |mask, lane| mask | (15 << (lane * 4)));
+                let everyone = group.probes.iter().filter(|probe| probe.kind == ProbeKind::Everyone);
+                group.everyone = everyone.fold(0, |mask, probe| mask | (15 << (probe.lane * 4)));
+            }
         }
     }
 

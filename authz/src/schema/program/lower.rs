@@ -57,7 +57,7 @@ impl Lowering<'_> {
             Rule::Arrow { relation, all: false, targets } => {
                 let walks = self.walks(*relation, targets)?.into_iter().filter_map(|walk| {
                     let AllWalk { edge, lane, guarded, target } = walk;
-                    target.map(|target| Walk { edge, lane, guarded, target, flat: NO_LANE })
+                    target.map(|target| Walk { edge, lane, guarded, target, flat: NO_LANE, chain: NO_LANE })
                 });
                 Part::Arrow(walks.collect())
             }

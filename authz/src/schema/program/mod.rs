@@ -4,14 +4,16 @@
 //! numbers and never an expression. Only intersection, exclusion, `.all()` and conditions remain as
 //! operations, and their operands are groups again.
 
+mod chain;
 mod flat;
 mod layout;
 mod lower;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub(crate) use chain::Chains;
 pub(crate) use flat::Flat;
-pub(crate) use layout::{Layout, NO_LANE};
+pub(crate) use layout::{Layout, NARROW, NO_LANE};
 use lower::{Lowered, Part};
 
 use crate::condition::Condition;
@@ -29,6 +31,7 @@ pub(crate) struct Program {
     pub(crate) ops: Vec<Op>,
     pub(crate) layout: Layout,
     pub(crate) flat: Flat,
+    pub(crate) chains: Chains,
     /// By group: what it is part of.
     pub(crate) ups: Vec<Vec<Up>>,
     /// By form of subject: the edges that store it.
@@ -77,6 +80,13 @@ pub(crate) struct Group {
     pub(crate) plain: bool,
     /// One record answers it.
     pub(crate) cheap: bool,
+    /// Nothing but probes decides.
+    pub(crate) leaf: bool,
+    /// The bits that the lengths of its lanes have in the header of a narrow record; all bits when there
+    /// are too many lanes for one.
+    pub(crate) mask: u64,
+    /// The part of it that is about wildcards.
+    pub(crate) everyone: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +114,8 @@ pub(crate) struct Walk {
     pub(crate) target: u32,
     /// Place of the target among those whose members are kept by subject, or [`NO_LANE`].
     pub(crate) flat: u32,
+    /// Of a walk back to its own group whose objects above are kept: their lane, or [`NO_LANE`].
+    pub(crate) chain: u32,
 }
 
 /// What remains an operation.
@@ -149,7 +161,7 @@ pub(crate) enum Unfit {
 
 /// Flattens every rule.
 pub(crate) fn compile(types: usize, slots: &[SlotInfo], edges: &[EdgeInfo]) -> Result<Program, Unfit> {
-    let layout = Layout::new(types, slots, edges);
+    let mut layout = Layout::new(types, slots, edges);
     let Lowered { parts, ops, types: type_of } = lower::lower(slots, edges, &layout)?;
     let mut groups: Vec<Group> = Vec::with_capacity(parts.len());
     let mut steps = 0;
@@ -163,14 +175,16 @@ pub(crate) fn compile(types: usize, slots: &[SlotInfo], edges: &[EdgeInfo]) -> R
         groups.push(group);
     }
     let flat = Flat::new(&groups, edges);
-    finish_groups(&mut groups, &ops, &flat);
+    let chains = Chains::new(&groups, edges, &mut layout);
+    finish_groups(&mut groups, &ops, edges, &flat, &chains);
+    layout.mask(&mut groups);
     let ops = with_cheap_exclusions(ops, &groups);
     let ups = ups(&groups, &ops);
     let mut edges_of: FxHashMap<SubjectKind, Vec<u32>> = FxHashMap::default();
     for (number, edge) in (0..).zip(edges) {
         edges_of.entry(edge.subject).or_default().push(number);
     }
-    Ok(Program { groups, ops, layout, flat, ups, edges_of, conditions: Vec::new() })
+    Ok(Program { groups, ops, layout, flat, chains, ups, edges_of, conditions: Vec::new() })
 }
 
 fn flatten(
@@ -218,6 +232,9 @@ fn flatten(
         flat: NO_LANE,
         plain: false,
         cheap: false,
+        leaf: false,
+        mask: u64::MAX,
+        everyone: u64::MAX,
     }
 }
 
@@ -243,7 +260,7 @@ impl Gathered {
                 SubjectKind::Object(type_id) => (ProbeKind::Member, type_id),
                 SubjectKind::Wildcard(type_id) => (ProbeKind::Everyone, type_id),
                 SubjectKind::Userset(target) => {
-                    self.walks.push(Walk { edge, lane, guarded, target, flat: NO_LANE });
+                    self.walks.push(Walk { edge, lane, guarded, target, flat: NO_LANE, chain: NO_LANE });
                     continue;
                 }
             };
@@ -280,14 +297,19 @@ impl<T: Copy + Eq + std::hash::Hash> Distinct<T> {
 }
 
 /// What follows from all groups together: which are flat, plain and cheap, and the order of walks.
-fn finish_groups(groups: &mut [Group], ops: &[Op], flat: &Flat) {
+fn finish_groups(groups: &mut [Group], ops: &[Op], edges: &[EdgeInfo], flat: &Flat, chains: &Chains) {
     for (number, group) in (0..).zip(groups.iter_mut()) {
         group.flat = flat.lane_of(number);
+        let chained = chain::chained(number, group, edges);
         for walk in &mut group.walks {
             walk.flat = if walk.guarded { NO_LANE } else { flat.lane_of(walk.target) };
+            if !walk.guarded && walk.target == number && chained == Some(walk.edge) {
+                walk.chain = chains.lane_of(walk.edge);
+            }
         }
         // An arrow leads up a hierarchy; a userset is mostly one step.
-        group.walks.sort_by_key(|walk| (walk.flat == NO_LANE, walk.guarded));
+        group.walks.sort_by_key(|walk| (walk.flat == NO_LANE, walk.guarded, walk.chain != NO_LANE));
+        group.leaf = group.walks.is_empty() && group.ops.is_empty() && group.guarded.is_empty();
         group.cheap = group.ops.is_empty() && group.walks.iter().all(|walk| walk.flat != NO_LANE);
     }
     let ups = ups(groups, ops);
