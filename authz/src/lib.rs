@@ -64,7 +64,10 @@ pub use graph::{
 pub use object::Object;
 pub use read::Filter;
 pub use relationship::{Change, Relationship};
-pub use schema::{ConversionError, Diagnostic, Schema, SchemaError, Source, format_native};
+pub use schema::{
+    Allowed, ConditionInfo as Condition, ConversionError, Definition, Diagnostic, Module, ParameterType, Rewrite,
+    Schema, SchemaError, Source, format_native, format_openfga,
+};
 pub use subject::{AsSubject, Subject};
 
 /// A relationship whose shape is verified by the compiler.

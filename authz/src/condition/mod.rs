@@ -5,6 +5,7 @@
 //! An expression is compiled once a schema. Nothing runs whose cost has not been bounded before.
 
 mod cost;
+mod fault;
 mod functions;
 mod value;
 
@@ -184,7 +185,7 @@ impl Condition {
                 let reason = format!("it gave {:?} and not a truth value", other.type_of());
                 Outcome::Fault(ConditionError::new(&self.name, reason))
             }
-            Err(error) => Outcome::Fault(ConditionError::new(&self.name, error.to_string())),
+            Err(error) => Outcome::Fault(ConditionError::new(&self.name, fault::told(&error))),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Text is cut into tokens, read to a tree, resolved to numbers, proven to have an answer
 //! (stratified) and compiled to flat programs. What comes out is immutable.
 
+mod build;
 mod code;
 mod convert;
 mod diagnostic;
@@ -25,11 +26,14 @@ use std::fmt;
 
 use rustc_hash::FxHashMap;
 
+pub use build::{Allowed, Definition, Module, Rewrite};
 pub use convert::ConversionError;
 pub use diagnostic::{Diagnostic, SchemaError};
 pub use format::format_native;
+pub use openfga::format_openfga;
 pub(crate) use program::{Group, Op, Program};
-pub(crate) use rule::{AllowedSubject, ConditionInfo, Deprecation, Dialect, Rule, SlotKind};
+pub(crate) use rule::{AllowedSubject, Deprecation, Dialect, Rule, SlotKind};
+pub use rule::{ConditionInfo, ParameterType};
 use syntax::Origin;
 
 use crate::condition::Condition;

@@ -18,7 +18,7 @@ use crate::schema::syntax::{
 /// Parentheses in parentheses; each level costs stack.
 pub(crate) const MAX_NESTING: usize = 64;
 /// `list<list<..>>`
-const MAX_TYPE_NESTING: usize = 8;
+pub(crate) const MAX_TYPE_NESTING: usize = 8;
 /// Words with a meaning of their own wherever they stand.
 pub(crate) const RESERVED: [&str; 6] = ["definition", "caveat", "relation", "permission", "nil", "with"];
 /// Words that begin something at the top, or inside a definition.

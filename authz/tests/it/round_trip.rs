@@ -1,6 +1,6 @@
 //! What is printed is read as what it was: every known model, and random ones.
 
-use formwork_authz::{Schema, Source, format_native};
+use formwork_authz::{Schema, Source, format_native, format_openfga};
 use proptest::prelude::*;
 
 use crate::corpus::{self, Language, Model};
@@ -38,6 +38,7 @@ pub(crate) fn assert_round_trips(name: &str, schema: &Schema) {
     if let Ok(text) = schema.to_openfga() {
         let again = Schema::parse_openfga(&text).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
         assert_eq!(again.to_openfga().unwrap(), text, "{name}");
+        assert_eq!(format_openfga(&text).unwrap(), text, "{name}");
         ways += 1;
     }
     if let Ok(text) = schema.to_openfga_json() {
@@ -83,6 +84,12 @@ fn every_known_model_comes_back_as_it_was() {
             assert!(Schema::parse(&laid_out).unwrap() == schema, "{}: {laid_out}", model.name);
             converted += usize::from(schema.to_openfga().is_ok());
         } else {
+            if model.language == Language::OpenFga {
+                let laid_out = format_openfga(&model.text).unwrap();
+                assert_eq!(format_openfga(&laid_out).unwrap(), laid_out, "{}", model.name);
+                let again = Schema::parse_openfga(&laid_out).unwrap();
+                assert_eq!(again.to_openfga(), schema.to_openfga(), "{}: {laid_out}", model.name);
+            }
             converted += usize::from(schema.to_native().is_ok());
         }
         count += 1;

@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     Greater,
     /// The text between the braces of a condition, trimmed.
     Cel,
-    /// A comment that has its line to itself.
+    /// A comment; only one that has its line to itself can belong to a declaration.
     Comment,
     End,
 }
@@ -79,11 +79,7 @@ impl<'a> Lexer<'a> {
         }
         if first == '#' && (self.first || self.after_space()) {
             let length = rest.find('\n').unwrap_or(rest.len());
-            if self.first {
-                self.push(Kind::Comment, rest.get(..length).unwrap_or(""));
-            } else {
-                self.at += length;
-            }
+            self.push(Kind::Comment, rest.get(..length).unwrap_or(""));
             return;
         }
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');

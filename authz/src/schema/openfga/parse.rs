@@ -25,19 +25,28 @@ pub(crate) fn parse(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> 
     counted(source, text, faults).0
 }
 
+/// Where declarations begin, in bytes, and how far in each stands, in the order of the text.
+pub(crate) fn starts(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> Vec<(usize, usize)> {
+    let tokens = tokens(source, text, faults);
+    let mut parser = Parser::new(&tokens, faults);
+    parser.model();
+    parser.starts
+}
+
+/// The comments behind something else in their line belong to nothing.
+fn tokens<'t>(source: usize, text: &'t str, faults: &mut Diagnostics<'_>) -> Vec<Token<'t>> {
+    let mut tokens = lex::tokens(source, text, faults);
+    tokens.retain(|token| token.kind != Kind::Comment || token.first);
+    tokens
+}
+
 /// Also tells how many tokens there were and how often one was looked at.
 fn counted(source: usize, text: &str, faults: &mut Diagnostics<'_>) -> (Model, usize, usize) {
-    let tokens = lex::tokens(source, text, faults);
-    let mut parser = Parser { tokens: &tokens, at: 0, looked: Cell::new(0), faults };
-    let header = parser.header();
-    let mut file = File::default();
-    while parser.peek().kind != Kind::End {
-        if parser.top(&mut file).is_err() {
-            parser.skip(&STARTS);
-        }
-    }
+    let tokens = tokens(source, text, faults);
+    let mut parser = Parser::new(&tokens, faults);
+    let model = parser.model();
     let looked = parser.looked.get();
-    (Model { header, file }, tokens.len(), looked)
+    (model, tokens.len(), looked)
 }
 
 /// The fault is in the diagnostics already.
@@ -52,12 +61,35 @@ struct Parser<'t, 'f, 'a> {
     /// How often a token was looked at.
     looked: Cell<usize>,
     faults: &'f mut Diagnostics<'a>,
+    /// Where declarations begin, and how far in each stands.
+    starts: Vec<(usize, usize)>,
 }
 
-impl<'t> Parser<'t, '_, '_> {
+impl<'t, 'f, 'a> Parser<'t, 'f, 'a> {
+    fn new(tokens: &'t [Token<'t>], faults: &'f mut Diagnostics<'a>) -> Self {
+        Self { tokens, at: 0, looked: Cell::new(0), faults, starts: Vec::new() }
+    }
+
+    fn model(&mut self) -> Model {
+        let header = self.header();
+        let mut file = File::default();
+        while self.peek().kind != Kind::End {
+            if self.top(&mut file).is_err() {
+                self.skip(&STARTS);
+            }
+        }
+        Model { header, file }
+    }
+
+    /// Passes over the word that begins a declaration.
+    fn begin(&mut self, indent: usize) {
+        self.starts.push((self.peek().span.start, indent));
+        self.advance();
+    }
+
     fn header(&mut self) -> Header {
         if self.at_word("module") {
-            self.advance();
+            self.begin(0);
             return self.name("the name of the module").map_or(Header::Missing, Header::Module);
         }
         if !self.at_word("model") {
@@ -71,13 +103,13 @@ impl<'t> Parser<'t, '_, '_> {
             self.faults.report_with(Code::BadHeader, span, "expected `model` or `module`", help);
             return Header::Missing;
         }
-        self.advance();
+        self.begin(0);
         if !self.at_word("schema") {
             self.unexpected("`schema` and its version");
             self.skip(&STARTS);
             return Header::Missing;
         }
-        self.advance();
+        self.begin(2);
         let token = self.peek();
         if token.kind != Kind::Number {
             self.unexpected("a version, such as `1.1`");
@@ -101,12 +133,12 @@ impl<'t> Parser<'t, '_, '_> {
         }
         match token.text {
             "type" if token.kind == Kind::Word => {
-                self.advance();
+                self.begin(0);
                 let definition = self.definition(doc, false)?;
                 file.definitions.push(definition);
             }
             "extend" if token.kind == Kind::Word => {
-                self.advance();
+                self.begin(0);
                 if !self.at_word("type") {
                     self.unexpected("`type`");
                     return Err(Reported);
@@ -116,7 +148,7 @@ impl<'t> Parser<'t, '_, '_> {
                 file.definitions.push(definition);
             }
             "condition" if token.kind == Kind::Word => {
-                self.advance();
+                self.begin(0);
                 file.conditions.push(self.condition(doc)?);
             }
             _ => {
@@ -134,7 +166,7 @@ impl<'t> Parser<'t, '_, '_> {
         let mut items = Vec::new();
         self.end_of_line("the end of the line");
         if self.at_word("relations") && self.peek().first {
-            self.advance();
+            self.begin(2);
             self.end_of_line("the end of the line");
             loop {
                 let before = self.at;
@@ -144,7 +176,7 @@ impl<'t> Parser<'t, '_, '_> {
                     self.at = before;
                     break;
                 }
-                self.advance();
+                self.begin(4);
                 match self.item(item_doc) {
                     Ok(item) => items.push(item),
                     Err(Reported) => self.skip(&STARTS),
