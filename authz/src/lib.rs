@@ -65,8 +65,8 @@ pub use object::Object;
 pub use read::Filter;
 pub use relationship::{Change, Relationship};
 pub use schema::{
-    Allowed, ConditionInfo as Condition, ConversionError, Definition, Diagnostic, Module, ParameterType, Rewrite,
-    Schema, SchemaError, Source, format_native, format_openfga,
+    Allowed, ConditionInfo as Condition, ConversionError, Definition, Diagnostic, Module, ParameterType,
+    Rewrite, Schema, SchemaError, Source, format_native, format_openfga,
 };
 pub use subject::{AsSubject, Subject};
 

@@ -177,8 +177,22 @@ impl Authz {
 }
 
 impl Schema {
-    /// Whether there is a place for the relationship, with its condition and expiry.
-    fn verify(&self, relationship: &Relationship) -> Result<(), WriteError> {
+    /// Whether there is a place for the relationship, with its condition and expiry, as [`Authz::touch`] asks.
+    ///
+    /// ```
+    /// use formwork_authz::{Schema, rel};
+    ///
+    /// let schema = Schema::parse("definition user {} definition rfi { relation assignee: user }")?;
+    /// assert!(schema.verify(&rel!("rfi:7#assignee@user:bob")).is_ok());
+    /// let error = schema.verify(&rel!("rfi:7#asignee@user:bob")).unwrap_err();
+    /// assert!(error.to_string().ends_with("did you mean `assignee`?"), "{error}");
+    /// # Ok::<(), formwork_authz::SchemaError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`], but for what only the database knows.
+    pub fn verify(&self, relationship: &Relationship) -> Result<(), WriteError> {
         self.verify_place(relationship)?;
         let row = Row::from(relationship);
         if let Some(reason) =

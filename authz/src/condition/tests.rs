@@ -109,10 +109,25 @@ fn an_expression_that_is_none_is_not_compiled() {
 fn a_condition_that_fails_tells_no_values() {
     use ParameterType::*;
     for (of, expression, json, reason) in [
-        (Map(Box::new(Int)), "x / 2 == 1", r#"{"x": {"secret": 1}}"#, "`div` does not take a value of type map and a value of type int"),
-        (String, "ipaddress(x) == ipaddress(x)", r#"{"x": "secret"}"#, "`ipaddress`: the text is not an ip address"),
+        (
+            Map(Box::new(Int)),
+            "x / 2 == 1",
+            r#"{"x": {"secret": 1}}"#,
+            "`div` does not take a value of type map and a value of type int",
+        ),
+        (
+            String,
+            "ipaddress(x) == ipaddress(x)",
+            r#"{"x": "secret"}"#,
+            "`ipaddress`: the text is not an ip address",
+        ),
         (String, "'a'.matches(x)", r#"{"x": "secret("}"#, "`matches` cannot take what it was given"),
-        (String, "timestamp(x) == timestamp(x)", r#"{"x": "secret"}"#, "`timestamp` cannot take what it was given"),
+        (
+            String,
+            "timestamp(x) == timestamp(x)",
+            r#"{"x": "secret"}"#,
+            "`timestamp` cannot take what it was given",
+        ),
         (Map(Box::new(Int)), "x['secret'] == 1", r#"{"x": {"other": 1}}"#, "a map has no such key"),
         (Int, "1 / (x - 7) == 1", r#"{"x": 7}"#, "division by zero"),
         (Int, "x + x > 0", r#"{"x": 9223372036854775807}"#, "`add` gives a number that is too large"),

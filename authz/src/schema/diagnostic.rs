@@ -31,7 +31,12 @@ pub struct Diagnostic {
 /// Where something is wrong in a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
-    Text { line: usize, column: usize, excerpt: String, caret: (usize, usize) },
+    Text {
+        line: usize,
+        column: usize,
+        excerpt: String,
+        caret: (usize, usize),
+    },
     /// Of a module that was written in Rust.
     Item(String),
 }

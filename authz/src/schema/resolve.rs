@@ -89,7 +89,13 @@ impl<'d, 'a> Resolver<'d, 'a> {
         for definition in file.definitions.iter().filter(|definition| !definition.extends) {
             resolver.declare_type(definition, &mut type_places);
         }
-        for definition in &file.definitions {
+        // What extends a type is numbered with it, as if it stood there: so it does when it is printed.
+        let number = |definition: &Definition| {
+            resolver.type_ids.get(definition.name.text.as_str()).copied().unwrap_or(u32::MAX)
+        };
+        let mut definitions: Vec<&'d Definition> = file.definitions.iter().collect();
+        definitions.sort_by_key(|definition| number(definition));
+        for definition in definitions {
             resolver.declare_items(definition);
         }
         for condition in &file.conditions {

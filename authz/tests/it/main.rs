@@ -9,6 +9,8 @@
 )]
 
 mod agreement;
+mod bad_input;
+mod build;
 mod corpus;
 mod dialects;
 mod engine;
@@ -21,3 +23,4 @@ mod round_trip;
 mod schema_errors;
 mod store;
 mod terms;
+mod unstratified;

@@ -95,12 +95,7 @@ impl Rewrite {
     }
 
     /// `chain`: the first is made longer, and no deeper.
-    fn with(
-        self,
-        other: Self,
-        chain: bool,
-        join: impl FnOnce(Expression, Expression) -> Expression,
-    ) -> Self {
+    fn with(self, other: Self, chain: bool, join: impl FnOnce(Expression, Expression) -> Expression) -> Self {
         let depth = (self.depth + usize::from(!chain)).max(other.depth + 1);
         Self::bounded(depth, || join(self.expression, other.expression))
     }

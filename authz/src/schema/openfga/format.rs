@@ -58,7 +58,8 @@ fn lay_out(text: &str, tokens: &[Token<'_>], starts: &[(usize, usize)]) -> Strin
             (Kind::Comment, None) => {
                 // Behind the last declaration, one stands at the margin.
                 let ends = next.filter(|next| next.kind == Kind::End).map(|_| 0);
-                let indent = ahead.peek().filter(|(start, _)| next.is_some_and(|next| next.span.start == *start));
+                let indent =
+                    ahead.peek().filter(|(start, _)| next.is_some_and(|next| next.span.start == *start));
                 layout.comment(*token, ends.or(indent.map(|(_, indent)| *indent)), empty);
             }
             (Kind::Cel, None) => layout.body(token.text),
@@ -159,9 +160,7 @@ impl<'a> Layout<'a> {
 
 /// Whether a blank stands between two tokens.
 fn spaced(last: Kind, next: Kind, call: bool) -> bool {
-    use Kind::{
-        CloseBracket, CloseParen, Colon, Comma, Greater, Hash, Less, OpenBracket, OpenParen, Star,
-    };
+    use Kind::{CloseBracket, CloseParen, Colon, Comma, Greater, Hash, Less, OpenBracket, OpenParen, Star};
     match (last, next) {
         (Hash | OpenBracket | OpenParen | Less, _) => false,
         (_, Hash | Star | Colon | Comma | CloseBracket | CloseParen | Less | Greater) => false,

@@ -9,7 +9,7 @@
 //!
 //! `FORMWORK_FUZZ=n` makes it any number, and `FORMWORK_SEED=n` other ones. What was ever found lies in
 //! `tests/corpus/found` and is replayed. A run that ends without a word, as it does when a stack overflows, leaves
-//! the seed of its last execution in `target/tmp/last_fuzzed_*.txt`.
+//! the seed of its last execution in `target/tmp/last_fuzzed_*.txt`: `FORMWORK_FUZZ=1` with it shows the text.
 
 mod conditions;
 mod models;
@@ -47,6 +47,8 @@ fn number(variable: &str) -> Option<u64> {
 struct Last {
     /// Outlives a run that ends without a word.
     seeds: Option<File>,
+    /// One alone is shown before it runs.
+    shown: bool,
     text: String,
 }
 
@@ -60,6 +62,9 @@ impl Last {
 
     fn is(&mut self, text: &str) {
         text.clone_into(&mut self.text);
+        if self.shown {
+            println!("{text:?}");
+        }
     }
 
     /// Tells which text it was that something broke on.
@@ -75,7 +80,7 @@ fn round(name: &'static str, mut execute: impl FnMut(&mut u64, &mut Last)) -> us
     let round = LongRound::begin(name, 3_000, long);
     let asked = number("FORMWORK_FUZZ").map(|number| number as usize);
     let executions = asked.unwrap_or(round.count());
-    let mut last = Last { seeds: None, text: String::new() };
+    let mut last = Last { seeds: None, shown: executions == 1, text: String::new() };
     let done = Arc::new(AtomicUsize::new(0));
     if executions > 10_000 {
         let file = format!("last_fuzzed_{}.txt", name.replace(' ', "_"));

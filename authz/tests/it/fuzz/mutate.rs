@@ -28,8 +28,8 @@ pub(super) fn text(text: &str, others: &[&str], words: &[&str], state: &mut u64)
                 bytes.splice(at..at, part.iter().copied());
             }
             4 => {
-                let many =
-                    ["(", "[", "{", "((a)+", "- a ", "list<", "/// d\n", "!"][below(8)].repeat(below(8 * part));
+                let many = ["(", "[", "{", "((a)+", "- a ", "list<", "/// d\n", "!"][below(8)]
+                    .repeat(below(8 * part));
                 bytes.splice(at..at, many.bytes());
             }
             5 if !bytes.is_empty() => bytes[at] = below(256) as u8,
