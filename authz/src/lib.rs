@@ -85,6 +85,23 @@ pub use subject::{AsSubject, Subject};
 /// assert_eq!(rel!("rfi:{rfi}#viewer@team:eng#member").to_string(), "rfi:7#viewer@team:eng#member");
 /// ```
 ///
+/// # And with the terms under which it counts?
+///
+/// The context of a condition is a map of JSON values and an expiration a time, each in a variable:
+///
+/// ```
+/// use chrono::{DateTime, Utc};
+/// use formwork_authz::rel;
+/// use serde_json::{Map, json};
+///
+/// let hours = Map::from_iter([("from".to_owned(), json!(8))]);
+/// let until: DateTime<Utc> = "2026-01-31T18:00:00Z".parse()?;
+/// let fact = rel!("rfi:7#viewer@user:bob[in_hours:{hours}][expiration:{until}]");
+/// assert_eq!(fact.to_string(), r#"rfi:7#viewer@user:bob[in_hours:{"from":8}][expiration:2026-01-31T18:00:00Z]"#);
+/// assert_eq!(rel!("rfi:7#viewer@user:bob[in_hours]").condition(), Some("in_hours"));
+/// # Ok::<(), chrono::ParseError>(())
+/// ```
+///
 /// A misshapen one does not compile:
 ///
 /// ```compile_fail

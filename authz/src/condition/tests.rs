@@ -139,3 +139,28 @@ fn a_condition_that_fails_tells_no_values() {
         }
     }
 }
+
+/// The fuzz found it: 49 comparisons in a row took the whole stack of a thread when they were evaluated.
+#[test]
+fn whatever_is_deep_enough_to_be_read_is_evaluated() {
+    let shapes: [fn(usize) -> std::string::String; 6] = [
+        |n| format!("x{}", " < x".repeat(n)),
+        |n| format!("{}x > 1", "!".repeat(n)),
+        |n| format!("{}x{} == x", "[".repeat(n), "]".repeat(n)),
+        |n| format!("x{} > 1", " + x".repeat(n)),
+        |n| format!("{}x > 1{}", "[1].exists(y, ".repeat(n), ")".repeat(n)),
+        |n| format!("{}x > 1{}", "true ? ".repeat(n), " : false".repeat(n)),
+    ];
+    for (nr, shape) in shapes.into_iter().enumerate() {
+        let int = [("x", ParameterType::Int)];
+        let read = (1..100).take_while(|&n| condition(&int, &shape(n)).is_ok()).count();
+        assert!((6..99).contains(&read), "{nr}: {read}");
+        let _ = outcome(&int, &shape(read), r#"{"x": 3}"#, "{}");
+    }
+    // What is balanced is not deep.
+    let either = [("x", ParameterType::Int)];
+    assert_eq!(
+        outcome(&either, &format!("x > 3{}", " || x > 2".repeat(200)), r#"{"x": 3}"#, "{}"),
+        Outcome::Holds
+    );
+}

@@ -3,6 +3,7 @@
 //! The body of a `caveat` is CEL, a language of its own: it is one token, from brace to brace.
 
 use crate::schema::code::Code;
+use crate::schema::cursor::Lexeme;
 use crate::schema::diagnostic::{Diagnostics, Span};
 use crate::schema::expression;
 
@@ -45,6 +46,29 @@ pub(crate) struct Token<'a> {
     pub(crate) kind: Kind,
     pub(crate) text: &'a str,
     pub(crate) span: Span,
+}
+
+impl<'t> Lexeme<'t> for Token<'t> {
+    type Kind = Kind;
+    const WORD: Kind = Kind::Word;
+    const END: Kind = Kind::End;
+    const ASIDE: Kind = Kind::Doc;
+
+    fn end() -> Self {
+        Self { kind: Kind::End, text: "", span: Span::default() }
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn text(&self) -> &'t str {
+        self.text
+    }
+
+    fn span(&self) -> Span {
+        self.span
+    }
 }
 
 /// Cuts a source into tokens; what belongs to no token is reported and passed over. The last token

@@ -6,6 +6,7 @@
 mod build;
 mod code;
 mod convert;
+mod cursor;
 mod diagnostic;
 pub(crate) mod expression;
 mod format;

@@ -173,7 +173,7 @@ fn writes(told: &mut Told) {
         ("no expiry where there must be one", "document:7#guest@user:anna".to_owned()),
         ("a value of another type", "document:7#viewer@user:anna[by_day:{\"hour\":\"noon\"}]".to_owned()),
         ("a name that is no parameter", "document:7#viewer@user:anna[by_day:{\"hours\":1}]".to_owned()),
-        ("a context of 25,017 bytes", format!("document:7#viewer@user:anna[slow:{long}]")),
+        ("a context of more than 25,000 bytes", format!("document:7#viewer@user:anna[slow:{long}]")),
     ] {
         let error: WriteError = schema.verify(&text.parse().unwrap()).unwrap_err();
         told.case(what, &error);

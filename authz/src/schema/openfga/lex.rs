@@ -4,6 +4,7 @@
 //! at the start of a line or behind a space, and otherwise a relation. The body of a condition is one token.
 
 use crate::schema::code::Code;
+use crate::schema::cursor::Lexeme;
 use crate::schema::diagnostic::{Diagnostics, Span};
 use crate::schema::expression;
 
@@ -38,6 +39,29 @@ pub(crate) struct Token<'a> {
     pub(crate) line: usize,
     /// Nothing stands before it in its line.
     pub(crate) first: bool,
+}
+
+impl<'t> Lexeme<'t> for Token<'t> {
+    type Kind = Kind;
+    const WORD: Kind = Kind::Word;
+    const END: Kind = Kind::End;
+    const ASIDE: Kind = Kind::Comment;
+
+    fn end() -> Self {
+        Self { kind: Kind::End, text: "", span: Span::default(), line: 0, first: true }
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn text(&self) -> &'t str {
+        self.text
+    }
+
+    fn span(&self) -> Span {
+        self.span
+    }
 }
 
 /// Cuts a source into tokens; what belongs to no token is reported and passed over. The last token
