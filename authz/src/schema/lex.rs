@@ -140,19 +140,12 @@ impl<'a> Lexer<'a> {
 
     /// Takes the body of a condition and the brace behind it.
     fn body(&mut self, faults: &mut Diagnostics<'_>) {
-        let body = self.text.get(self.at..).unwrap_or("");
-        let Some(length) = expression::body_length(body) else {
-            let opening = Span { source: self.source, start: self.at.saturating_sub(1), end: self.at };
-            faults.report(Code::Unclosed, opening, "the condition is not closed, expected `}`");
+        let Some(body) = expression::body(self.source, self.text, self.at, faults) else {
             self.at = self.text.len();
             return;
         };
-        let whole = body.get(..length).unwrap_or("");
-        let trimmed = whole.trim();
-        let start = self.at + whole.len() - whole.trim_start().len();
-        let span = Span { source: self.source, start, end: start + trimmed.len() };
-        self.tokens.push(Token { kind: Kind::Cel, text: trimmed, span });
-        self.at += length;
+        self.tokens.push(Token { kind: Kind::Cel, text: body.text, span: body.span });
+        self.at += body.whole.len();
         let span = Span { source: self.source, start: self.at, end: self.at + 1 };
         let text = self.text.get(self.at..self.at + 1).unwrap_or("");
         self.tokens.push(Token { kind: Kind::CloseBrace, text, span });

@@ -164,19 +164,13 @@ impl<'a> Lexer<'a> {
 
     /// Takes the body of a condition; the brace behind it comes next.
     fn body(&mut self, faults: &mut Diagnostics<'_>) {
-        let body = self.text.get(self.at..).unwrap_or("");
-        let Some(length) = expression::body_length(body) else {
-            let opening = Span { source: self.source, start: self.at.saturating_sub(1), end: self.at };
-            faults.report(Code::Unclosed, opening, "the condition is not closed, expected `}`");
+        let Some(body) = expression::body(self.source, self.text, self.at, faults) else {
             self.at = self.text.len();
             return;
         };
-        let whole = body.get(..length).unwrap_or("");
-        let trimmed = whole.trim();
-        let start = self.at + whole.len() - whole.trim_start().len();
-        let span = Span { source: self.source, start, end: start + trimmed.len() };
-        self.tokens.push(Token { kind: Kind::Cel, text: trimmed, span, line: self.line, first: false });
-        self.line += whole.matches('\n').count();
-        self.at += length;
+        let (line, span) = (self.line, body.span);
+        self.tokens.push(Token { kind: Kind::Cel, text: body.text, span, line, first: false });
+        self.line += body.whole.matches('\n').count();
+        self.at += body.whole.len();
     }
 }
