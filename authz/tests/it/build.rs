@@ -215,6 +215,7 @@ fn what_no_text_can_say_is_refused() {
         (doc(Definition::new("a").relation("r", ["user"]).permission("p", deep)), "F0105"),
         (doc(Definition::new("a").relation("r", ["user"]).deprecated("a\nb")), "F0111"),
         (doc(Definition::new("a").relation("r", ["user"]).deprecated("'\"")), "F0111"),
+        (doc(Definition::new("a").relation("r", ["user"]).announcing(["user"])), "F0103"),
         (with(Condition::new("c", "true")), "F0405"),
         (with(Condition::new("c", "x > 1").parameter("x int, y", ParameterType::Int)), "F0104"),
         (with(Condition::new("c", "x.size() > 1").parameter("x", types)), "F0105"),

@@ -28,6 +28,8 @@ pub struct Definition {
     pub(super) extends: bool,
     pub(super) marks: Marks,
     pub(super) items: Vec<Item>,
+    /// Something else than a permission was to announce types.
+    pub(super) announces_itself: bool,
 }
 
 /// What can be said of anything that is declared.
@@ -53,7 +55,8 @@ pub(super) enum Body {
 impl Definition {
     /// A type of its own.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), extends: false, marks: Marks::default(), items: Vec::new() }
+        let (name, marks) = (name.into(), Marks::default());
+        Self { name, extends: false, marks, items: Vec::new(), announces_itself: false }
     }
 
     /// More relations and permissions for a type that another module defines.
@@ -92,11 +95,14 @@ impl Definition {
         self
     }
 
-    /// Announces which types of subject hold the permission that was declared last: others are then a fault. Of
-    /// anything else it has no effect.
+    /// Announces which types of subject hold the permission that was declared last: others are then a fault, and so
+    /// is this behind anything but a permission.
     pub fn announcing<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
-        if let Some(Item { body: Body::Permission { announced, .. }, .. }) = self.items.last_mut() {
-            *announced = Some(types.into_iter().map(Into::into).collect());
+        match self.items.last_mut() {
+            Some(Item { body: Body::Permission { announced, .. }, .. }) => {
+                *announced = Some(types.into_iter().map(Into::into).collect());
+            }
+            _ => self.announces_itself = true,
         }
         self
     }

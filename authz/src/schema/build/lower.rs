@@ -38,6 +38,10 @@ impl Lowering<'_, '_> {
     fn definition(&mut self, definition: &Definition) -> syntax::Definition {
         let span = self.place(&definition.name);
         let name = self.type_name(&definition.name, span);
+        if definition.announces_itself {
+            let message = "`announcing` stands behind something that is no permission";
+            self.faults.report(Code::Unexpected, span, message);
+        }
         syntax::Definition {
             name,
             doc: definition.marks.doc.clone(),
