@@ -208,6 +208,10 @@ impl<'a> Layout<'a> {
             }
             let text = self.comment_lines(token);
             self.line(&text, false);
+            // A comment may end as an opening brace does, and then nothing may follow in its line.
+            if !self.out.ends_with('\n') {
+                self.out.push('\n');
+            }
             return;
         }
         if !own_line || goes_on {

@@ -29,7 +29,7 @@ struct Told(String);
 
 impl Told {
     fn section(&mut self, title: &str) {
-        let _ = write!(self.0, "{}# {title}\n", if self.0.is_empty() { "" } else { "\n" });
+        let _ = writeln!(self.0, "{}# {title}", if self.0.is_empty() { "" } else { "\n" });
     }
 
     /// Long inputs are shown by their ends.

@@ -267,3 +267,10 @@ fn most_random_native_schemas_can_be_read() {
     }
     assert!(read > 25, "only {read} of 100 can be read");
 }
+
+/// The fuzz found it: the brace behind such a comment was put into its line.
+#[test]
+fn a_comment_that_ends_with_a_brace_swallows_none() {
+    let text = "definition user {}\n\ndefinition doc {\n    relation a: user\n    // the last {\n}\n\n// the end {\n";
+    assert_eq!(format_native(text).unwrap(), text);
+}

@@ -148,7 +148,7 @@ fn evaluate(schema: Schema, state: &mut u64) {
 fn values(state: &mut u64, out_of: u64) -> Map<String, Value> {
     let mut all = Map::new();
     for (name, _) in PARAMETERS {
-        if next(state) % out_of == 0 && out_of > 1 {
+        if next(state).is_multiple_of(out_of) && out_of > 1 {
             continue;
         }
         let one = next(state) as i64;
