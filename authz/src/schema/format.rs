@@ -316,7 +316,7 @@ fn joined(pieces: &[Piece<'_>], broken: bool) -> String {
                 if *own_line {
                     text.truncate(text.trim_end().len());
                     text.push_str("\n        ");
-                } else {
+                } else if !fresh {
                     text.push(' ');
                 }
                 text.push_str(&token.text.lines().map(str::trim).collect::<Vec<_>>().join("\n        "));

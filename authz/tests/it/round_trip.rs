@@ -274,3 +274,15 @@ fn a_comment_that_ends_with_a_brace_swallows_none() {
     let text = "definition user {}\n\ndefinition doc {\n    relation a: user\n    // the last {\n}\n\n// the end {\n";
     assert_eq!(format_native(text).unwrap(), text);
 }
+
+/// The fuzz found it: the second of two comments in the middle of a declaration moved each time.
+#[test]
+fn comments_behind_one_another_stay_where_they_are() {
+    let text = "definition user {}\ndefinition doc { relation a: user // one\n /* two */ // three\n | doc }";
+    let laid_out = format_native(text).unwrap();
+    assert_eq!(
+        laid_out,
+        "definition user {}\n\ndefinition doc {\n    relation a: user // one\n        /* two */\n        // three\n        | doc\n}\n"
+    );
+    assert_eq!(format_native(&laid_out).unwrap(), laid_out);
+}
