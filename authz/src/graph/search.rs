@@ -119,6 +119,10 @@ impl<'g> Search<'g> {
             return value;
         }
         self.begin();
+        if self.graph.schema.unstratified {
+            // What another question found says nothing there: the answer depends on where the question begins.
+            self.known.clear();
+        }
         self.solve(object, group)
     }
 

@@ -86,6 +86,8 @@ pub struct Schema {
     pub(crate) dialect: Dialect,
     /// OpenFGA: schema 1.2.
     modular: bool,
+    /// OpenFGA: an exclusion goes through a cycle.
+    pub(crate) unstratified: bool,
     warnings: Vec<Diagnostic>,
     pub(crate) program: Program,
 }

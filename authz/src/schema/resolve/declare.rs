@@ -29,6 +29,7 @@ impl<'d, 'a> Resolver<'d, 'a> {
             declared: Vec::new(),
             used: Vec::new(),
             subtracted: false,
+            unstratified: false,
         };
         let mut type_places: Vec<Span> = Vec::new();
         for definition in file.definitions.iter().filter(|definition| !definition.extends) {

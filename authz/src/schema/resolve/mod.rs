@@ -57,6 +57,8 @@ struct Resolver<'d, 'a> {
     used: Vec<bool>,
     /// Is the operand at hand one that is taken away?
     subtracted: bool,
+    /// An exclusion goes through a cycle, and that is no error.
+    unstratified: bool,
 }
 
 impl Resolver<'_, '_> {
@@ -80,9 +82,20 @@ impl Resolver<'_, '_> {
             self.faults.report(Code::ExpressionSyntax, span, message);
         }
         let warnings = self.faults.finish()?;
-        let Self { language, types, type_ids, slots, edges, conditions, .. } = self;
+        let Self { language, types, type_ids, slots, edges, conditions, unstratified, .. } = self;
         let Language { dialect, modular } = language;
-        Ok(Schema { types, type_ids, slots, edges, conditions, dialect, modular, warnings, program })
+        Ok(Schema {
+            types,
+            type_ids,
+            slots,
+            edges,
+            conditions,
+            dialect,
+            modular,
+            unstratified,
+            warnings,
+            program,
+        })
     }
 
     fn too_large(&mut self, span: Span) {

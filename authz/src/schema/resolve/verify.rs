@@ -40,6 +40,7 @@ impl Resolver<'_, '_> {
         };
         let mut told = FxHashSet::default();
         for found in stratify::verify(&self.slots) {
+            self.unstratified |= matches!(found, Unstratified::Cycle(_));
             let (code, slot, message, help) = match found {
                 Unstratified::Cycle(slots) => {
                     let first = slots.first().copied().unwrap_or_default();
