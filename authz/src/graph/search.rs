@@ -75,8 +75,8 @@ pub(super) struct Search<'g> {
     pub(super) known: FxHashMap<u64, Value>,
     /// Nodes under an exclusion that is being decided.
     pub(super) excluding: Vec<u64>,
-    /// The lowest of them that an answer had to leave open.
-    pub(super) open: usize,
+    /// How often one of them was met again, on a way that leads back to it.
+    pub(super) cycles: usize,
     pub(super) nodes: usize,
     pub(super) spare: Vec<Solve>,
 }
@@ -94,7 +94,7 @@ impl<'g> Search<'g> {
             notes: Notes::default(),
             known: FxHashMap::default(),
             excluding: Vec::new(),
-            open: usize::MAX,
+            cycles: 0,
             nodes: 0,
             spare: Vec::new(),
         }
@@ -119,10 +119,7 @@ impl<'g> Search<'g> {
             return value;
         }
         self.begin();
-        if self.graph.schema.unstratified {
-            // What another question found says nothing there: the answer depends on where the question begins.
-            self.known.clear();
-        }
+        self.forget_others();
         self.solve(object, group)
     }
 

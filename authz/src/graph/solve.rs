@@ -10,7 +10,7 @@
 //! What is excluded lies in a lower layer of the schema and is decided by a search of its own. Those
 //! searches nest as deep as the schema's layers. A schema whose exclusions go through a cycle (OpenFGA
 //! allows it) has no layers: there a search may meet the exclusion that it serves, and then that
-//! exclusion excludes.
+//! exclusion excludes, and so does every one around it. So nothing is allowed that does not surely hold.
 
 use rustc_hash::FxHashMap;
 
@@ -142,9 +142,10 @@ impl<'g> Search<'g> {
             return known;
         }
         let mut solve = self.spare.pop().unwrap_or_default();
+        let before = self.cycles;
         let value = self.run(&mut solve, root);
-        // What left an exclusion open is true of this question only.
-        if self.open == usize::MAX && self.notes.too_complex.is_none() {
+        // What met a cycle through an exclusion is true of this question only.
+        if self.cycles == before && self.notes.too_complex.is_none() {
             for node in &solve.nodes {
                 // Only a search that looked at everything knows what does not hold.
                 if node.value == Value::Yes || value != Value::Yes {
@@ -157,8 +158,17 @@ impl<'g> Search<'g> {
         value
     }
 
+    /// Where exclusions go through cycles, what another question found says nothing: the answer depends on where
+    /// a question begins.
+    pub(super) fn forget_others(&mut self) {
+        if self.graph.schema.unstratified {
+            self.known.clear();
+        }
+    }
+
     /// The whole search with its reasons, for a proof.
     pub(super) fn solve_with_reasons(&mut self, object: u32, group: u32) -> Solve {
+        self.forget_others();
         let mut solve = Solve { proving: true, ..Solve::default() };
         self.run(&mut solve, key(group, object));
         solve
@@ -381,26 +391,21 @@ impl<'g> Search<'g> {
 
     fn is_excluded(&mut self, object: u32, group: u32) -> Value {
         let key = key(group, object);
-        if let Some(at) = self.excluding.iter().position(|&open| open == key) {
+        if self.excluding.contains(&key) {
             // It depends on itself: what it would take away is not given, see below.
-            self.open = self.open.min(at);
+            self.cycles += 1;
             return Value::Yes;
         }
-        let depth = self.excluding.len();
-        if depth >= MAX_NESTED {
+        if self.excluding.len() >= MAX_NESTED {
             self.notes.too_complex.get_or_insert(TooComplex::new("exclusions in each other", MAX_NESTED));
             return Value::Yes;
         }
+        let before = self.cycles;
         self.excluding.push(key);
         let value = self.solve(object, group);
         self.excluding.pop();
-        if self.open > depth {
-            return value;
-        }
-        if self.open == depth {
-            self.open = usize::MAX;
-        }
-        // A cycle was met under the exclusion: it denies, whatever the rest said.
-        Value::Yes
+        // A cycle was met under the exclusion: it denies, whatever the rest said. So does every exclusion around
+        // it, because what was denied inside would be allowed outside.
+        if self.cycles == before { value } else { Value::Yes }
     }
 }
