@@ -79,7 +79,10 @@ pub use object::Object;
 pub use outside::View;
 pub use read::ReadPage;
 pub use relationship::{Change, Relationship};
-pub use schema::{ConversionError, Diagnostic, Schema, SchemaError, Source, format_native};
+pub use schema::{
+    Allowed, ConditionInfo as Condition, ConversionError, Definition, Diagnostic, Module, ParameterType,
+    Rewrite, Schema, SchemaError, Source, format_native, format_openfga,
+};
 pub use subject::{AsSubject, Subject};
 pub use watch::{Changes, Watch, WatchError, Watched};
 pub use write::{Import, Write, Written};
@@ -97,6 +100,23 @@ pub use write::{Import, Write, Written};
 /// let (rfi, bob) = (7, "bob");
 /// assert_eq!(rel!("rfi:{rfi}#assignee@user:{bob}").to_string(), "rfi:7#assignee@user:bob");
 /// assert_eq!(rel!("rfi:{rfi}#viewer@team:eng#member").to_string(), "rfi:7#viewer@team:eng#member");
+/// ```
+///
+/// # And with the terms under which it counts?
+///
+/// The context of a condition is a map of JSON values and an expiration a time, each in a variable:
+///
+/// ```
+/// use chrono::{DateTime, Utc};
+/// use formwork_authz::rel;
+/// use serde_json::{Map, json};
+///
+/// let hours = Map::from_iter([("from".to_owned(), json!(8))]);
+/// let until: DateTime<Utc> = "2026-01-31T18:00:00Z".parse()?;
+/// let fact = rel!("rfi:7#viewer@user:bob[in_hours:{hours}][expiration:{until}]");
+/// assert_eq!(fact.to_string(), r#"rfi:7#viewer@user:bob[in_hours:{"from":8}][expiration:2026-01-31T18:00:00Z]"#);
+/// assert_eq!(rel!("rfi:7#viewer@user:bob[in_hours]").condition(), Some("in_hours"));
+/// # Ok::<(), chrono::ParseError>(())
 /// ```
 ///
 /// A misshapen one does not compile:

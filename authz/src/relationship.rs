@@ -60,7 +60,8 @@ impl Relationship {
         Self { object: object.into(), relation: relation.into(), subject: subject.into(), terms: None }
     }
 
-    /// Counts only while the condition holds, which is given this context for its parameters.
+    /// Counts only while the condition holds, which is given this context for its parameters: when it is stored, at
+    /// most 25,000 bytes of JSON.
     ///
     /// ```
     /// use formwork_authz::rel;

@@ -9,7 +9,8 @@ use shape::Shape;
 /// A relationship whose shape is verified by the compiler: `rel!("rfi:{rfi}#assignee@user:{bob}")`.
 ///
 /// Types and relations are literal; an id is literal text, or has variables in braces, which are
-/// formatted with `Display`. Whether such an id is valid is verified when the relationship is written.
+/// formatted with `Display`. Whether such an id is valid is verified when the relationship is written. Behind it may
+/// stand `[condition]`, `[condition:{context}]` and `[expiration:{until}]`, whose values are variables.
 #[proc_macro]
 pub fn rel(input: TokenStream) -> TokenStream {
     match literal(input).and_then(|(text, span)| {
@@ -62,18 +63,51 @@ fn relationship(shape: &Shape<'_>, span: Span) -> TokenStream {
         (None, "*") => call("Subject", "wildcard", [text(subject_type, span)]),
         (None, _) => call("Subject", "new", [text(subject_type, span), id(subject_id, span)]),
     };
-    call("Relationship", "new", [object, text(shape.relation, span), subject])
+    let mut tokens = call("Relationship", "new", [object, text(shape.relation, span), subject]);
+    if let Some((name, context)) = shape.terms.condition {
+        let context = context.map_or_else(
+            || unit(path(&["core", "default", "Default", "default"])),
+            |name| variable(name, span),
+        );
+        tokens.extend(method("with_condition", [text(name, span), context]));
+    }
+    if let Some(time) = shape.terms.expiration {
+        tokens.extend(method("expiring_at", [variable(time, span)]));
+    }
+    tokens
 }
 
-/// `::formwork_authz::Type::function(arguments)`.
-fn call<const N: usize>(type_name: &str, function: &str, arguments: [TokenStream; N]) -> TokenStream {
-    let mut tokens = path(&["formwork_authz", type_name, function]);
+/// `.method(arguments)`.
+fn method<const N: usize>(name: &str, arguments: [TokenStream; N]) -> TokenStream {
+    let dot = TokenTree::from(Punct::new('.', Spacing::Alone));
+    let name = TokenTree::from(Ident::new(name, Span::call_site()));
+    [dot, name, within(arguments)].into_iter().collect()
+}
+
+/// `(argument, argument,)`
+fn within<const N: usize>(arguments: [TokenStream; N]) -> TokenTree {
     let mut inside = TokenStream::new();
     for argument in arguments {
         inside.extend(argument);
         inside.extend([TokenTree::from(Punct::new(',', Spacing::Alone))]);
     }
-    tokens.extend([TokenTree::from(Group::new(Delimiter::Parenthesis, inside))]);
+    Group::new(Delimiter::Parenthesis, inside).into()
+}
+
+/// A call without arguments.
+fn unit(mut function: TokenStream) -> TokenStream {
+    function.extend([within([])]);
+    function
+}
+
+fn variable(name: &str, span: Span) -> TokenStream {
+    TokenTree::from(Ident::new(name, span)).into()
+}
+
+/// `::formwork_authz::Type::function(arguments)`.
+fn call<const N: usize>(type_name: &str, function: &str, arguments: [TokenStream; N]) -> TokenStream {
+    let mut tokens = path(&["formwork_authz", type_name, function]);
+    tokens.extend([within(arguments)]);
     tokens
 }
 

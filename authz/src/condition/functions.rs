@@ -36,7 +36,7 @@ pub(super) fn address(text: &str) -> Option<Value> {
 }
 
 fn ipaddress(ftx: &FunctionContext<'_, '_>, text: Arc<String>) -> Result<Value, ExecutionError> {
-    address(&text).ok_or_else(|| ftx.error(format!("`{text}` is not an ip address")))
+    address(&text).ok_or_else(|| ftx.error("the text is not an ip address"))
 }
 
 fn in_cidr(
@@ -48,7 +48,7 @@ fn in_cidr(
     let Some(&Address(ip)) = opaque.downcast_ref::<Address>() else {
         return Err(ftx.error("it is a method of an ip address"));
     };
-    within(ip, &range).ok_or_else(|| ftx.error(format!("`{range}` is not a range of ip addresses")))
+    within(ip, &range).ok_or_else(|| ftx.error("the text is not a range of ip addresses"))
 }
 
 /// Whether an address lies in a range like `10.0.0.0/8`; `None` when it is not a range.

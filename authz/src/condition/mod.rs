@@ -5,6 +5,7 @@
 //! An expression is compiled once a schema. Nothing runs whose cost has not been bounded before.
 
 mod cost;
+mod fault;
 mod functions;
 mod value;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use cel::parser::Expression;
 use serde_json::{Map, Value as Json};
 
+use crate::name::{MAX_NAME, nearest};
 use crate::schema::expression;
 use crate::schema::rule::{ConditionInfo, Dialect, ParameterType};
 use cost::Sizes;
@@ -112,10 +114,15 @@ impl Condition {
         if let Some(unknown) =
             stored.keys().find(|name| !self.parameters.iter().any(|(known, _)| **known == ***name))
         {
-            return Err(ConditionError::new(
-                &self.name,
-                format!("`{}` is not one of its parameters", unknown.escape_debug()),
-            ));
+            let names = self.parameters.iter().map(|(name, _)| &**name);
+            let near = nearest(unknown, names).map(|near| format!(", did you mean `{near}`?"));
+            let unknown: String = unknown.chars().take(MAX_NAME).collect();
+            let reason = format!(
+                "`{}` is not one of its parameters{}",
+                unknown.escape_debug(),
+                near.unwrap_or_default()
+            );
+            return Err(ConditionError::new(&self.name, reason));
         }
         self.bound(|name| stored.get(name)).map_err(|fault| self.fault(fault))
     }
@@ -184,7 +191,7 @@ impl Condition {
                 let reason = format!("it gave {:?} and not a truth value", other.type_of());
                 Outcome::Fault(ConditionError::new(&self.name, reason))
             }
-            Err(error) => Outcome::Fault(ConditionError::new(&self.name, error.to_string())),
+            Err(error) => Outcome::Fault(ConditionError::new(&self.name, fault::told(&error))),
         }
     }
 }

@@ -103,3 +103,64 @@ fn an_expression_that_is_none_is_not_compiled() {
         assert!(condition(&[("x", ParameterType::Int)], expression).is_err(), "{expression}");
     }
 }
+
+/// The fuzz found it: the library's words hold the values, and those of a map in another order each time.
+#[test]
+fn a_condition_that_fails_tells_no_values() {
+    use ParameterType::*;
+    for (of, expression, json, reason) in [
+        (
+            Map(Box::new(Int)),
+            "x / 2 == 1",
+            r#"{"x": {"secret": 1}}"#,
+            "`div` does not take a value of type map and a value of type int",
+        ),
+        (
+            String,
+            "ipaddress(x) == ipaddress(x)",
+            r#"{"x": "secret"}"#,
+            "`ipaddress`: the text is not an ip address",
+        ),
+        (String, "'a'.matches(x)", r#"{"x": "secret("}"#, "`matches` cannot take what it was given"),
+        (
+            String,
+            "timestamp(x) == timestamp(x)",
+            r#"{"x": "secret"}"#,
+            "`timestamp` cannot take what it was given",
+        ),
+        (Map(Box::new(Int)), "x['secret'] == 1", r#"{"x": {"other": 1}}"#, "a map has no such key"),
+        (Int, "1 / (x - 7) == 1", r#"{"x": 7}"#, "division by zero"),
+        (Int, "x + x > 0", r#"{"x": 9223372036854775807}"#, "`add` gives a number that is too large"),
+        (List(Box::new(String)), "x[7] == 'a'", r#"{"x": ["secret"]}"#, "a list has no such item"),
+    ] {
+        match outcome(&[("x", of)], expression, json, "{}") {
+            Outcome::Fault(error) => assert_eq!(error.reason(), reason, "{expression}"),
+            other => panic!("{expression}: {other:?}"),
+        }
+    }
+}
+
+/// The fuzz found it: 49 comparisons in a row took the whole stack of a thread when they were evaluated.
+#[test]
+fn whatever_is_deep_enough_to_be_read_is_evaluated() {
+    let shapes: [fn(usize) -> std::string::String; 6] = [
+        |n| format!("x{}", " < x".repeat(n)),
+        |n| format!("{}x > 1", "!".repeat(n)),
+        |n| format!("{}x{} == x", "[".repeat(n), "]".repeat(n)),
+        |n| format!("x{} > 1", " + x".repeat(n)),
+        |n| format!("{}x > 1{}", "[1].exists(y, ".repeat(n), ")".repeat(n)),
+        |n| format!("{}x > 1", "x > 1 ? true : ".repeat(n)),
+    ];
+    for (nr, shape) in shapes.into_iter().enumerate() {
+        let int = [("x", ParameterType::Int)];
+        let read = (1..100).take_while(|&n| condition(&int, &shape(n)).is_ok()).count();
+        assert!((3..99).contains(&read), "{nr}: {read}");
+        let _ = outcome(&int, &shape(read), r#"{"x": 3}"#, "{}");
+    }
+    // What is balanced is not deep.
+    let either = [("x", ParameterType::Int)];
+    assert_eq!(
+        outcome(&either, &format!("x > 3{}", " || x > 2".repeat(200)), r#"{"x": 3}"#, "{}"),
+        Outcome::Holds
+    );
+}

@@ -86,9 +86,16 @@ impl<'a> Row<'a> {
     }
 }
 
+/// What is stored for the parameters of a condition, in bytes of JSON: SpiceDB's limit.
+const MAX_CONTEXT: usize = 25_000;
+
 /// Gives a stored context its types.
 pub(crate) fn bind(schema: &Schema, condition: u32, context: &str) -> Result<Bound, ConditionError> {
     let Some(condition) = schema.condition(condition) else { return Ok(Bound::default()) };
+    if context.len() > MAX_CONTEXT {
+        let reason = format!("{} bytes are to be stored, and {MAX_CONTEXT} are allowed", context.len());
+        return Err(condition.error(&reason));
+    }
     let map: Map<String, Json> =
         serde_json::from_str(context).map_err(|_| condition.error("what is stored is not a JSON object"))?;
     condition.bind(&map)

@@ -94,8 +94,8 @@ pub(super) struct Aside {
     pub(super) known: FxHashMap<u64, Value>,
     /// Nodes under an exclusion that is being decided.
     pub(super) excluding: Vec<u64>,
-    /// The lowest of them that an answer had to leave open.
-    pub(super) open: usize,
+    /// How often one of them was met again, on a way that leads back to it.
+    pub(super) cycles: usize,
     pub(super) nodes: usize,
     pub(super) spare: Vec<Solve>,
 }
@@ -108,7 +108,7 @@ impl Aside {
             notes: Notes::default(),
             known: FxHashMap::default(),
             excluding: Vec::new(),
-            open: usize::MAX,
+            cycles: 0,
             nodes: 0,
             spare: Vec::new(),
         })
@@ -150,6 +150,7 @@ impl<'g> Search<'g> {
         }
         self.begin();
         self.aside().nodes = 0;
+        self.forget_others();
         self.solve(object, group)
     }
 

@@ -10,7 +10,7 @@
 //! What is excluded lies in a lower layer of the schema and is decided by a search of its own. Those
 //! searches nest as deep as the schema's layers. A schema whose exclusions go through a cycle (OpenFGA
 //! allows it) has no layers: there a search may meet the exclusion that it serves, and then that
-//! exclusion excludes.
+//! exclusion excludes, and so does every one around it. So nothing is allowed that does not surely hold.
 
 use rustc_hash::FxHashMap;
 
@@ -142,9 +142,10 @@ impl<'g> Search<'g> {
             return known;
         }
         let mut solve = self.aside().spare.pop().unwrap_or_default();
+        let before = self.aside().cycles;
         let value = self.run(&mut solve, root);
-        // What left an exclusion open is true of this question only.
-        if self.aside().open == usize::MAX && !self.is_too_complex() {
+        // What met a cycle through an exclusion is true of this question only.
+        if self.aside().cycles == before && !self.is_too_complex() {
             for node in &solve.nodes {
                 // Only a search that looked at everything knows what does not hold.
                 if node.value == Value::Yes || value != Value::Yes {
@@ -157,8 +158,17 @@ impl<'g> Search<'g> {
         value
     }
 
+    /// Where exclusions go through cycles, what another question found says nothing: the answer depends on where
+    /// a question begins.
+    pub(super) fn forget_others(&mut self) {
+        if self.graph.schema.unstratified {
+            self.aside().known.clear();
+        }
+    }
+
     /// The whole search with its reasons, for a proof.
     pub(super) fn solve_with_reasons(&mut self, object: u32, group: u32) -> Solve {
+        self.forget_others();
         let mut solve = Solve { proving: true, ..Solve::default() };
         self.run(&mut solve, key(group, object));
         solve
@@ -381,29 +391,22 @@ impl<'g> Search<'g> {
 
     fn is_excluded(&mut self, object: u32, group: u32) -> Value {
         let key = key(group, object);
-        if let Some(at) = self.aside().excluding.iter().position(|&open| open == key) {
+        if self.aside().excluding.contains(&key) {
             // It depends on itself: what it would take away is not given, see below.
-            self.aside().open = self.aside().open.min(at);
+            self.aside().cycles += 1;
             return Value::Yes;
         }
-        let depth = self.aside().excluding.len();
-        if depth >= MAX_NESTED {
-            self.aside()
-                .notes
-                .too_complex
-                .get_or_insert(TooComplex::new("exclusions in each other", MAX_NESTED));
+        if self.aside().excluding.len() >= MAX_NESTED {
+            let deep = TooComplex::new("exclusions in each other", MAX_NESTED);
+            self.aside().notes.too_complex.get_or_insert(deep);
             return Value::Yes;
         }
+        let before = self.aside().cycles;
         self.aside().excluding.push(key);
         let value = self.solve(object, group);
         self.aside().excluding.pop();
-        if self.aside().open > depth {
-            return value;
-        }
-        if self.aside().open == depth {
-            self.aside().open = usize::MAX;
-        }
-        // A cycle was met under the exclusion: it denies, whatever the rest said.
-        Value::Yes
+        // A cycle was met under the exclusion: it denies, whatever the rest said. So does every exclusion around
+        // it, because what was denied inside would be allowed outside.
+        if self.aside().cycles == before { value } else { Value::Yes }
     }
 }

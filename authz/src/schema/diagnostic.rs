@@ -23,12 +23,22 @@ pub(crate) struct Span {
 pub struct Diagnostic {
     code: Code,
     source: String,
-    line: usize,
-    column: usize,
+    place: Place,
     message: String,
     help: Option<String>,
-    excerpt: String,
-    caret: (usize, usize),
+}
+
+/// Where something is wrong in a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Text {
+        line: usize,
+        column: usize,
+        excerpt: String,
+        caret: (usize, usize),
+    },
+    /// Of a module that was written in Rust.
+    Item(String),
 }
 
 impl Diagnostic {
@@ -47,19 +57,33 @@ impl Diagnostic {
         self.code.severity() == Severity::Warning
     }
 
-    /// Name of the source, as it was given to [`Schema::compose`](crate::Schema::compose).
+    /// Name of the source, as it was given to [`Schema::compose`](crate::Schema::compose), or of the module.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Line, counted from 1.
+    /// Line, counted from 1; 0 when the schema was built in Rust.
     pub fn line(&self) -> usize {
-        self.line
+        match self.place {
+            Place::Text { line, .. } => line,
+            Place::Item(_) => 0,
+        }
     }
 
-    /// Column in characters, counted from 1.
+    /// Column in characters, counted from 1; 0 when the schema was built in Rust.
     pub fn column(&self) -> usize {
-        self.column
+        match self.place {
+            Place::Text { column, .. } => column,
+            Place::Item(_) => 0,
+        }
+    }
+
+    /// What a [`Module`](crate::Module) declares there: `rfi`, `rfi#view`, `condition`, `condition(parameter)`.
+    pub fn item(&self) -> Option<&str> {
+        match &self.place {
+            Place::Text { .. } => None,
+            Place::Item(item) => Some(item),
+        }
     }
 
     /// What is wrong.
@@ -75,15 +99,22 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.line.to_string();
-        let gutter = " ".repeat(number.len());
-        let (before, length) = self.caret;
         let severity = if self.is_warning() { "warning" } else { "error" };
         writeln!(f, "{severity}[{}]: {}", self.code.text(), self.message)?;
-        writeln!(f, "{gutter}--> {}:{}:{}", self.source, self.line, self.column)?;
-        writeln!(f, "{gutter} |")?;
-        writeln!(f, "{number} | {}", self.excerpt)?;
-        write!(f, "{gutter} | {}{}", " ".repeat(before), "^".repeat(length))?;
+        let gutter = match &self.place {
+            Place::Text { line, column, excerpt, caret: (before, length) } => {
+                let gutter = " ".repeat(line.to_string().len());
+                writeln!(f, "{gutter}--> {}:{line}:{column}", self.source)?;
+                writeln!(f, "{gutter} |")?;
+                writeln!(f, "{line} | {excerpt}")?;
+                write!(f, "{gutter} | {}{}", " ".repeat(*before), "^".repeat(*length))?;
+                gutter
+            }
+            Place::Item(item) => {
+                write!(f, " --> {}: {item}", self.source)?;
+                " ".to_owned()
+            }
+        };
         match &self.help {
             Some(help) => write!(f, "\n{gutter} = help: {help}"),
             None => Ok(()),
@@ -139,10 +170,16 @@ impl std::error::Error for SchemaError {}
 
 /// Takes faults while the sources are read and resolved.
 pub(crate) struct Diagnostics<'a> {
-    sources: &'a [Source<'a>],
+    sources: Sources<'a>,
     found: Vec<Finding>,
     omitted: usize,
     warnings: Vec<Finding>,
+}
+
+enum Sources<'a> {
+    Texts(&'a [Source<'a>]),
+    /// The names of modules, and of what each declares, whose place is its number.
+    Modules(Vec<(String, Vec<String>)>),
 }
 
 struct Finding {
@@ -154,7 +191,28 @@ struct Finding {
 
 impl<'a> Diagnostics<'a> {
     pub(crate) fn new(sources: &'a [Source<'a>]) -> Self {
+        Self::over(Sources::Texts(sources))
+    }
+
+    /// Of modules that are written in Rust, whose places are yet to be told by [`Diagnostics::item`].
+    pub(crate) fn of_modules<'n>(names: impl Iterator<Item = &'n str>) -> Self {
+        Self::over(Sources::Modules(names.map(|name| (name.to_owned(), Vec::new())).collect()))
+    }
+
+    fn over(sources: Sources<'a>) -> Self {
         Self { sources, found: Vec::new(), omitted: 0, warnings: Vec::new() }
+    }
+
+    /// The place of what a module declares. It has no length: nothing inside it has a place of its own.
+    pub(crate) fn item(&mut self, source: usize, item: String) -> Span {
+        let mut start = 0;
+        if let Sources::Modules(modules) = &mut self.sources
+            && let Some((_, items)) = modules.get_mut(source)
+        {
+            start = items.len();
+            items.push(item);
+        }
+        Span { source, start, end: start }
     }
 
     pub(crate) fn report(&mut self, code: Code, span: Span, message: impl Into<String>) {
@@ -196,10 +254,12 @@ impl<'a> Diagnostics<'a> {
         self.found.is_empty()
     }
 
-    /// `name:line` of a place, for a message about another place.
+    /// A place in short, for a message about another place.
     fn place(&self, span: Span) -> String {
-        let (line, _, _) = self.line_of(span);
-        format!("{}:{line}", self.sources.get(span.source).map_or("", |source| source.name))
+        match self.place_of(span) {
+            (source, Place::Text { line, .. }) => format!("{source}:{line}"),
+            (source, Place::Item(item)) => format!("{source}: {item}"),
+        }
     }
 
     /// The faults as an error; the warnings when there were none.
@@ -217,43 +277,55 @@ impl<'a> Diagnostics<'a> {
         found.into_iter().map(|finding| self.diagnostic(finding)).collect()
     }
 
-    /// Number of the line, start of the line, the line itself.
-    fn line_of(&self, span: Span) -> (usize, usize, &'a str) {
-        let text = self.sources.get(span.source).map_or("", |source| source.text);
-        let before = text.get(..span.start).unwrap_or(text);
-        let starts = before.rfind('\n').map_or(0, |at| at + 1);
-        let rest = text.get(starts..).unwrap_or("");
-        let line = rest.split('\n').next().unwrap_or("").trim_end_matches('\r');
-        (before.matches('\n').count() + 1, starts, line)
+    fn diagnostic(&self, Finding { code, span, message, help }: Finding) -> Diagnostic {
+        let (source, place) = self.place_of(span);
+        Diagnostic { code, source, place, message, help }
     }
 
-    fn diagnostic(&self, Finding { code, span, message, help }: Finding) -> Diagnostic {
-        let (line, starts, whole) = self.line_of(span);
-        let offset = span.start.saturating_sub(starts).min(whole.len());
-        let chars_before = whole.get(..offset).map_or(0, |before| before.chars().count());
-        let within = whole.get(offset..(offset + span.end.saturating_sub(span.start)).min(whole.len()));
-        let length = within.map_or(1, |text| text.chars().count()).clamp(1, MAX_EXCERPT);
-        let skipped = if chars_before > MAX_EXCERPT / 2 && whole.chars().count() > MAX_EXCERPT {
-            chars_before - MAX_EXCERPT / 2
-        } else {
-            0
-        };
-        let excerpt: String = whole
-            .chars()
-            .skip(skipped)
-            .take(MAX_EXCERPT)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        let before = chars_before - skipped;
-        Diagnostic {
-            code,
-            source: self.sources.get(span.source).map_or(String::new(), |source| source.name.to_owned()),
-            line,
-            column: chars_before + 1,
-            message,
-            help,
-            caret: (before, length.min(MAX_EXCERPT.saturating_sub(before).max(1))),
-            excerpt: excerpt.trim_end().to_owned(),
+    fn place_of(&self, span: Span) -> (String, Place) {
+        match &self.sources {
+            Sources::Texts(sources) => {
+                let (name, text) =
+                    sources.get(span.source).map_or(("", ""), |source| (source.name, source.text));
+                (name.to_owned(), in_text(text, span))
+            }
+            Sources::Modules(modules) => {
+                let module = modules.get(span.source);
+                let item = module.and_then(|(_, items)| items.get(span.start));
+                let name = module.map_or("", |(name, _)| name);
+                (name.to_owned(), Place::Item(item.cloned().unwrap_or_default()))
+            }
         }
+    }
+}
+
+/// Number of the line, start of the line, the line itself.
+fn line_of(text: &str, span: Span) -> (usize, usize, &str) {
+    let before = text.get(..span.start).unwrap_or(text);
+    let starts = before.rfind('\n').map_or(0, |at| at + 1);
+    let rest = text.get(starts..).unwrap_or("");
+    let line = rest.split('\n').next().unwrap_or("").trim_end_matches('\r');
+    (before.matches('\n').count() + 1, starts, line)
+}
+
+fn in_text(text: &str, span: Span) -> Place {
+    let (line, starts, whole) = line_of(text, span);
+    let offset = span.start.saturating_sub(starts).min(whole.len());
+    let chars_before = whole.get(..offset).map_or(0, |before| before.chars().count());
+    let within = whole.get(offset..(offset + span.end.saturating_sub(span.start)).min(whole.len()));
+    let length = within.map_or(1, |text| text.chars().count()).clamp(1, MAX_EXCERPT);
+    let skipped = if chars_before > MAX_EXCERPT / 2 && whole.chars().count() > MAX_EXCERPT {
+        chars_before - MAX_EXCERPT / 2
+    } else {
+        0
+    };
+    let shown = whole.chars().skip(skipped).take(MAX_EXCERPT);
+    let excerpt: String = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let before = chars_before - skipped;
+    Place::Text {
+        line,
+        column: chars_before + 1,
+        excerpt: excerpt.trim_end().to_owned(),
+        caret: (before, length.min(MAX_EXCERPT.saturating_sub(before).max(1))),
     }
 }

@@ -208,6 +208,10 @@ impl<'a> Layout<'a> {
             }
             let text = self.comment_lines(token);
             self.line(&text, false);
+            // A comment may end as an opening brace does, and then nothing may follow in its line.
+            if !self.out.ends_with('\n') {
+                self.out.push('\n');
+            }
             return;
         }
         if !own_line || goes_on {
@@ -312,7 +316,7 @@ fn joined(pieces: &[Piece<'_>], broken: bool) -> String {
                 if *own_line {
                     text.truncate(text.trim_end().len());
                     text.push_str("\n        ");
-                } else {
+                } else if !fresh {
                     text.push(' ');
                 }
                 text.push_str(&token.text.lines().map(str::trim).collect::<Vec<_>>().join("\n        "));

@@ -3,6 +3,7 @@
 //! The body of a `caveat` is CEL, a language of its own: it is one token, from brace to brace.
 
 use crate::schema::code::Code;
+use crate::schema::cursor::Lexeme;
 use crate::schema::diagnostic::{Diagnostics, Span};
 use crate::schema::expression;
 
@@ -45,6 +46,29 @@ pub(crate) struct Token<'a> {
     pub(crate) kind: Kind,
     pub(crate) text: &'a str,
     pub(crate) span: Span,
+}
+
+impl<'t> Lexeme<'t> for Token<'t> {
+    type Kind = Kind;
+    const WORD: Kind = Kind::Word;
+    const END: Kind = Kind::End;
+    const ASIDE: Kind = Kind::Doc;
+
+    fn end() -> Self {
+        Self { kind: Kind::End, text: "", span: Span::default() }
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn text(&self) -> &'t str {
+        self.text
+    }
+
+    fn span(&self) -> Span {
+        self.span
+    }
 }
 
 /// Cuts a source into tokens; what belongs to no token is reported and passed over. The last token
@@ -116,19 +140,12 @@ impl<'a> Lexer<'a> {
 
     /// Takes the body of a condition and the brace behind it.
     fn body(&mut self, faults: &mut Diagnostics<'_>) {
-        let body = self.text.get(self.at..).unwrap_or("");
-        let Some(length) = expression::body_length(body) else {
-            let opening = Span { source: self.source, start: self.at.saturating_sub(1), end: self.at };
-            faults.report(Code::Unclosed, opening, "the condition is not closed, expected `}`");
+        let Some(body) = expression::body(self.source, self.text, self.at, faults) else {
             self.at = self.text.len();
             return;
         };
-        let whole = body.get(..length).unwrap_or("");
-        let trimmed = whole.trim();
-        let start = self.at + whole.len() - whole.trim_start().len();
-        let span = Span { source: self.source, start, end: start + trimmed.len() };
-        self.tokens.push(Token { kind: Kind::Cel, text: trimmed, span });
-        self.at += length;
+        self.tokens.push(Token { kind: Kind::Cel, text: body.text, span: body.span });
+        self.at += body.whole.len();
         let span = Span { source: self.source, start: self.at, end: self.at + 1 };
         let text = self.text.get(self.at..self.at + 1).unwrap_or("");
         self.tokens.push(Token { kind: Kind::CloseBrace, text, span });

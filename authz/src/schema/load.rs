@@ -118,7 +118,9 @@ fn compile(sources: &[Source<'_>], imports: &[Import]) -> Result<Schema, SchemaE
 pub(crate) fn fits(number: usize, text: &str, faults: &mut Diagnostics<'_>) -> bool {
     if text.len() > MAX_TEXT {
         let span = Span { source: number, ..Span::default() };
-        faults.report(Code::TextTooLong, span, format!("the text is longer than {MAX_TEXT} bytes"));
+        let help = || Some("compose the schema of several sources".to_owned());
+        let message = format!("the text is longer than {MAX_TEXT} bytes");
+        faults.report_with(Code::TextTooLong, span, message, help);
     }
     text.len() <= MAX_TEXT
 }

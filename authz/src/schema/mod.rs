@@ -3,8 +3,10 @@
 //! Text is cut into tokens, read to a tree, resolved to numbers, proven to have an answer
 //! (stratified) and compiled to flat programs. What comes out is immutable.
 
+mod build;
 mod code;
 mod convert;
+mod cursor;
 pub(crate) mod deny;
 mod diagnostic;
 pub(crate) mod expression;
@@ -26,11 +28,14 @@ use std::fmt;
 
 use rustc_hash::FxHashMap;
 
+pub use build::{Allowed, Definition, Module, Rewrite};
 pub use convert::ConversionError;
 pub use diagnostic::{Diagnostic, SchemaError};
 pub use format::format_native;
+pub use openfga::format_openfga;
 pub(crate) use program::{Group, Op, Program};
-pub(crate) use rule::{AllowedSubject, ConditionInfo, Deprecation, Dialect, Rule, SlotKind};
+pub(crate) use rule::{AllowedSubject, Deprecation, Dialect, Rule, SlotKind};
+pub use rule::{ConditionInfo, ParameterType};
 use syntax::Origin;
 
 use crate::condition::Condition;
@@ -82,6 +87,8 @@ pub struct Schema {
     pub(crate) dialect: Dialect,
     /// OpenFGA: schema 1.2.
     modular: bool,
+    /// OpenFGA: an exclusion goes through a cycle.
+    pub(crate) unstratified: bool,
     warnings: Vec<Diagnostic>,
     pub(crate) program: Program,
 }

@@ -70,9 +70,20 @@ pub(crate) struct Deprecation {
     pub(crate) message: Box<str>,
 }
 
-/// A condition as it was declared: a caveat of SpiceDB.
+/// A condition as it is declared: its parameters with their types, and an expression over them in CEL.
+///
+/// [`Schema::conditions`](crate::Schema::conditions) has those of a schema, and a [`Module`](crate::Module) takes
+/// those that are written in Rust.
+///
+/// ```
+/// use formwork_authz::{Condition, ParameterType};
+///
+/// let daytime = Condition::new("daytime", "hour >= 8 && hour < 18").parameter("hour", ParameterType::Int);
+/// assert_eq!(daytime.name(), "daytime");
+/// ```
+#[doc(alias = "caveat")]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConditionInfo {
+pub struct ConditionInfo {
     pub(crate) name: Box<str>,
     pub(crate) doc: Box<str>,
     pub(crate) origin: Origin,
@@ -84,21 +95,32 @@ pub(crate) struct ConditionInfo {
     pub(crate) span: Span,
 }
 
-/// The type of a condition's parameter.
+/// The type of a condition's parameter, and what its values look like in JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ParameterType {
+pub enum ParameterType {
+    /// Whatever JSON says.
     Any,
+    /// `true`, or the text `"true"`.
     Bool,
+    /// A text.
     String,
+    /// A whole number of 64 bits, also as text.
     Int,
+    /// A whole number of 64 bits that is not negative, also as text.
     Uint,
+    /// A number, also as text.
     Double,
+    /// Base64.
     Bytes,
+    /// `"1h30m"`
     Duration,
+    /// `"2026-01-31T12:00:00Z"`
     Timestamp,
+    /// `"10.0.0.1"`, `"2001:db8::1"`
     IpAddress,
+    /// A list of values of one type.
     List(Box<ParameterType>),
-    /// Keys are strings.
+    /// An object whose values have one type; its keys are texts.
     Map(Box<ParameterType>),
 }
 

@@ -415,3 +415,60 @@ definition ns/doc {
     );
     assert!(text.contains("    relation member: ns/user with ns/limit and expiration\n"), "{text}");
 }
+
+/// Relations are numbered type by type: a type that another module extends is printed whole, and read as the same.
+#[test]
+fn a_type_that_is_extended_later_is_printed_whole() {
+    let core = "module core
+type user
+type org
+  relations
+    define member: [user]
+type team
+  relations
+    define org: [org]
+";
+    let wiki = "module wiki
+extend type org
+  relations
+    define editor: [user] or member
+";
+    let sources = [Source { name: "core.fga", text: core }, Source { name: "wiki.fga", text: wiki }];
+    let schema = Schema::compose_openfga(&sources).unwrap();
+    let text = schema.to_openfga().unwrap();
+    assert_eq!(
+        text,
+        "model
+  schema 1.2
+
+type user
+
+type org
+  relations
+    define member: [user]
+    define editor: [user] or member
+
+type team
+  relations
+    define org: [org]
+"
+    );
+    assert_eq!(Schema::parse_openfga(&text).unwrap().to_openfga().unwrap(), text);
+    assert!(Schema::parse_openfga_json(&schema.to_openfga_json().unwrap()).unwrap() == schema);
+}
+
+#[test]
+fn names_have_any_number_of_namespaces() {
+    let schema = Schema::parse(
+        "definition a/b/user {}
+        caveat a/b/c/at(hour int) { hour > 8 }
+        definition a/b/c/doc { relation viewer: a/b/user with a/b/c/at permission view = viewer }",
+    )
+    .unwrap();
+    assert!(Schema::parse(&schema.to_native().unwrap()).unwrap() == schema);
+    let fact = "a/b/c/doc:1#viewer@a/b/user:anna[a/b/c/at:{\"hour\":9}]".parse().unwrap();
+    let graph = formwork_authz::Graph::load(schema, [fact]);
+    let (anna, doc) =
+        (formwork_authz::Subject::new("a/b/user", "anna"), formwork_authz::Object::new("a/b/c/doc", 1));
+    assert!(graph.check(&anna, "view", &doc).unwrap().is_allowed());
+}

@@ -9,6 +9,8 @@
 )]
 
 mod agreement;
+mod bad_input;
+mod build;
 mod consistency;
 mod corpus;
 mod dialects;
@@ -24,5 +26,6 @@ mod schema_errors;
 mod standby;
 mod store;
 mod terms;
+mod unstratified;
 mod watch;
 mod write;

@@ -293,6 +293,8 @@ impl fmt::Display for Expr {
             Self::Nil => write!(f, "nil"),
             Self::Itself => write!(f, "self"),
             Self::Name(name) => write!(f, "{name}"),
+            // Two ways of writing it.
+            Self::Any(relation, target) if target.starts_with('p') => write!(f, "{relation}.any({target})"),
             Self::Any(relation, target) => write!(f, "{relation}->{target}"),
             Self::All(relation, target) => write!(f, "{relation}.all({target})"),
             Self::Union(all) => joined(all, " + "),

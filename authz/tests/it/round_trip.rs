@@ -1,6 +1,6 @@
 //! What is printed is read as what it was: every known model, and random ones.
 
-use formwork_authz::{Schema, Source, format_native};
+use formwork_authz::{Schema, Source, format_native, format_openfga};
 use proptest::prelude::*;
 
 use crate::corpus::{self, Language, Model};
@@ -38,6 +38,7 @@ pub(crate) fn assert_round_trips(name: &str, schema: &Schema) {
     if let Ok(text) = schema.to_openfga() {
         let again = Schema::parse_openfga(&text).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
         assert_eq!(again.to_openfga().unwrap(), text, "{name}");
+        assert_eq!(format_openfga(&text).unwrap(), text, "{name}");
         ways += 1;
     }
     if let Ok(text) = schema.to_openfga_json() {
@@ -83,6 +84,12 @@ fn every_known_model_comes_back_as_it_was() {
             assert!(Schema::parse(&laid_out).unwrap() == schema, "{}: {laid_out}", model.name);
             converted += usize::from(schema.to_openfga().is_ok());
         } else {
+            if model.language == Language::OpenFga {
+                let laid_out = format_openfga(&model.text).unwrap();
+                assert_eq!(format_openfga(&laid_out).unwrap(), laid_out, "{}", model.name);
+                let again = Schema::parse_openfga(&laid_out).unwrap();
+                assert_eq!(again.to_openfga(), schema.to_openfga(), "{}: {laid_out}", model.name);
+            }
             converted += usize::from(schema.to_native().is_ok());
         }
         count += 1;
@@ -259,4 +266,23 @@ fn most_random_native_schemas_can_be_read() {
         read += usize::from(Schema::parse(&random_native(&mut Choices(numbers.iter()))).is_ok());
     }
     assert!(read > 25, "only {read} of 100 can be read");
+}
+
+/// The fuzz found it: the brace behind such a comment was put into its line.
+#[test]
+fn a_comment_that_ends_with_a_brace_swallows_none() {
+    let text = "definition user {}\n\ndefinition doc {\n    relation a: user\n    // the last {\n}\n\n// the end {\n";
+    assert_eq!(format_native(text).unwrap(), text);
+}
+
+/// The fuzz found it: the second of two comments in the middle of a declaration moved each time.
+#[test]
+fn comments_behind_one_another_stay_where_they_are() {
+    let text = "definition user {}\ndefinition doc { relation a: user // one\n /* two */ // three\n | doc }";
+    let laid_out = format_native(text).unwrap();
+    assert_eq!(
+        laid_out,
+        "definition user {}\n\ndefinition doc {\n    relation a: user // one\n        /* two */\n        // three\n        | doc\n}\n"
+    );
+    assert_eq!(format_native(&laid_out).unwrap(), laid_out);
 }

@@ -59,7 +59,6 @@ struct Finding {
     /// When it was asked for, in nanoseconds.
     at: u64,
     /// The same by the Redis's clock, in microseconds, when there is one to tell of it.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "there is none"))]
     time: Option<u64>,
     found: Vec<(Key, TenantEntry, Question)>,
 }

@@ -4,6 +4,7 @@
 //! at the start of a line or behind a space, and otherwise a relation. The body of a condition is one token.
 
 use crate::schema::code::Code;
+use crate::schema::cursor::Lexeme;
 use crate::schema::diagnostic::{Diagnostics, Span};
 use crate::schema::expression;
 
@@ -25,7 +26,7 @@ pub(crate) enum Kind {
     Greater,
     /// The text between the braces of a condition, trimmed.
     Cel,
-    /// A comment that has its line to itself.
+    /// A comment; only one that has its line to itself can belong to a declaration.
     Comment,
     End,
 }
@@ -38,6 +39,29 @@ pub(crate) struct Token<'a> {
     pub(crate) line: usize,
     /// Nothing stands before it in its line.
     pub(crate) first: bool,
+}
+
+impl<'t> Lexeme<'t> for Token<'t> {
+    type Kind = Kind;
+    const WORD: Kind = Kind::Word;
+    const END: Kind = Kind::End;
+    const ASIDE: Kind = Kind::Comment;
+
+    fn end() -> Self {
+        Self { kind: Kind::End, text: "", span: Span::default(), line: 0, first: true }
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn text(&self) -> &'t str {
+        self.text
+    }
+
+    fn span(&self) -> Span {
+        self.span
+    }
 }
 
 /// Cuts a source into tokens; what belongs to no token is reported and passed over. The last token
@@ -79,11 +103,7 @@ impl<'a> Lexer<'a> {
         }
         if first == '#' && (self.first || self.after_space()) {
             let length = rest.find('\n').unwrap_or(rest.len());
-            if self.first {
-                self.push(Kind::Comment, rest.get(..length).unwrap_or(""));
-            } else {
-                self.at += length;
-            }
+            self.push(Kind::Comment, rest.get(..length).unwrap_or(""));
             return;
         }
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
@@ -144,19 +164,13 @@ impl<'a> Lexer<'a> {
 
     /// Takes the body of a condition; the brace behind it comes next.
     fn body(&mut self, faults: &mut Diagnostics<'_>) {
-        let body = self.text.get(self.at..).unwrap_or("");
-        let Some(length) = expression::body_length(body) else {
-            let opening = Span { source: self.source, start: self.at.saturating_sub(1), end: self.at };
-            faults.report(Code::Unclosed, opening, "the condition is not closed, expected `}`");
+        let Some(body) = expression::body(self.source, self.text, self.at, faults) else {
             self.at = self.text.len();
             return;
         };
-        let whole = body.get(..length).unwrap_or("");
-        let trimmed = whole.trim();
-        let start = self.at + whole.len() - whole.trim_start().len();
-        let span = Span { source: self.source, start, end: start + trimmed.len() };
-        self.tokens.push(Token { kind: Kind::Cel, text: trimmed, span, line: self.line, first: false });
-        self.line += whole.matches('\n').count();
-        self.at += length;
+        let (line, span) = (self.line, body.span);
+        self.tokens.push(Token { kind: Kind::Cel, text: body.text, span, line, first: false });
+        self.line += body.whole.matches('\n').count();
+        self.at += body.whole.len();
     }
 }

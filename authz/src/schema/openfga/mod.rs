@@ -1,5 +1,6 @@
 //! OpenFGA's languages: the DSL of schema 1.1 and 1.2, its modules, and the JSON of its API.
 
+mod format;
 pub(crate) mod json;
 mod lex;
 mod model;
@@ -7,6 +8,8 @@ mod modfile;
 mod parse;
 mod print;
 mod write;
+
+pub use format::format_openfga;
 
 use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, SchemaError, Span};

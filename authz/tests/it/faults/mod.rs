@@ -1,5 +1,8 @@
 //! Faults that other systems had, each a test named after it, and the cases that are easy to get wrong.
 
+mod openfga;
+mod spicedb;
+
 use std::sync::Arc;
 
 use formwork_authz::{
