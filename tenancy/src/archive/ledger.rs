@@ -93,7 +93,7 @@ pub(super) async fn begin(
         epoch: epoch.max(of_archive) + 1,
         own_role: header.tenant.own_role && plan.place == HomePlace::schema(),
     };
-    enter(control, main, plan, &entry, &header.tenant).await?;
+    // First the line: a deleted tenant comes back by an open import alone.
     sqlx::query(
         "insert into platform.tenant_imports (id, tenant_id, from_tenant, replaced) values ($1, $2, $3, $4)",
     )
@@ -103,6 +103,7 @@ pub(super) async fn begin(
     .bind(replaced)
     .execute(&mut main.conn)
     .await?;
+    enter(control, main, plan, &entry, &header.tenant).await?;
     main.commit().await?;
     Ok(entry)
 }
