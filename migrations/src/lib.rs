@@ -86,13 +86,17 @@ pub const AUTHZ: Set = Set {
     ],
 };
 
-/// The append-only audit trail.
+/// The append-only audit trail and its seals.
 #[cfg(feature = "audit")]
 pub const AUDIT: Set = Set {
     name: "audit",
     platform: &[],
     database: &[],
-    home: &[migration!(1, "audit_events", "audit/home/0001_audit_events.sql")],
+    home: &[
+        migration!(1, "audit_events", "audit/home/0001_audit_events.sql"),
+        migration!(2, "audit_event_fields", "audit/home/0002_audit_event_fields.sql"),
+        migration!(3, "audit_seals", "audit/home/0003_audit_seals.sql"),
+    ],
 };
 
 /// Links between any two entities.
