@@ -21,7 +21,10 @@
 mod audit;
 mod error;
 mod event;
+mod hex;
 mod list;
+
+pub mod seal;
 
 pub use audit::Audit;
 pub use error::AuditError;

@@ -233,7 +233,10 @@ mod tests {
                 assert!(!includes(&root, size, position, &leaf_hash(b"other"), &path));
                 assert!(!includes(&root, size, size, leaf, &path));
                 if size > 1 {
-                    assert!(!includes(&root, size, (position + 1) % size, leaf, &path), "{position} of {size}");
+                    assert!(
+                        !includes(&root, size, (position + 1) % size, leaf, &path),
+                        "{position} of {size}"
+                    );
                     assert!(!includes(&root, size, position, leaf, &path[1..]));
                 }
             }

@@ -22,7 +22,7 @@ pub const LEAF_FORMAT: &str = "formwork.audit.event.v1";
 /// The events, as a sealer follows them.
 pub(crate) const EVENTS: StreamTable = StreamTable::new("audit_events", StreamKey::Uuid, COLUMNS);
 
-pub(crate) const COLUMNS: &[&str] = &[
+const COLUMNS: &[&str] = &[
     "tenant_id",
     "id",
     "at",
@@ -47,6 +47,12 @@ pub(crate) const COLUMNS: &[&str] = &[
     "region",
     "personal",
 ];
+
+/// The columns of `audit_events e`, as they are selected.
+pub(crate) fn selected() -> String {
+    let columns: Vec<String> = COLUMNS.iter().map(|column| format!("e.{column}")).collect();
+    columns.join(", ")
+}
 
 /// All that is stored of an event, as it is sealed.
 #[derive(Debug, Clone, FromRow)]

@@ -1,6 +1,13 @@
 //! Integration tests, on a real Postgres.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../examples/check-audit-proof/src/check.rs"]
+mod check;
+mod inclusion;
+mod seal;
+mod tamper;
+mod trail;
+
 use formwork_audit::{Audit, Event, Filter, Outcome, Target};
 use formwork_migrations::{AUDIT, TENANCY};
 use formwork_tenancy::{
