@@ -3,7 +3,9 @@
 
 #[path = "../../../examples/check-audit-proof/src/check.rs"]
 mod check;
+mod event;
 mod inclusion;
+mod personal;
 mod seal;
 mod tamper;
 mod trail;

@@ -20,7 +20,7 @@ async fn tampering_with_any_field_of_an_event_is_found() {
         "outcome = 'denied'",
         "reason = ''",
         "before = 'null'",
-        "after = jsonb_set(after, '{sum}', '12.5')",
+        "after = jsonb_set(after, '{sum}', '12.50')",
         "evidence_id = id",
         "evidence = '{}'",
         "request_id = 'r'",

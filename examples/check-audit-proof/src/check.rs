@@ -8,7 +8,7 @@ type Hash = [u8; 32];
 type Refused = String;
 
 /// Checks a proof against the keys that are trusted; what it proves.
-pub fn check(proof: &str, trusted: &[String]) -> Result<String, Refused> {
+pub(crate) fn check(proof: &str, trusted: &[String]) -> Result<String, Refused> {
     let proof: Value = serde_json::from_str(proof).map_err(|error| format!("no JSON: {error}"))?;
     match text(&proof, "format")? {
         "formwork.audit.inclusion.v1" => inclusion(&proof, trusted),

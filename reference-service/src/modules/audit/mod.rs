@@ -105,6 +105,7 @@ async fn list(caller: Caller, Query(asked): Query<Asked>) -> Result<Json<Listed<
         target: asked.target.as_deref().map(|text| pair("filter[target]", text)).transpose()?,
         from: asked.from,
         until: asked.until,
+        ..Filter::default()
     };
     let mut work = caller.begin_read().await?;
     let tenant = work.tenant_id();
