@@ -11,7 +11,7 @@ async fn tampering_with_any_field_of_an_event_is_found() {
     let event = events[1];
     for set in [
         "at = at + interval '1 microsecond'",
-        "actor_type = 'system'",
+        "actor_type = 'user'",
         "actor_id = 'somebody else'",
         "action = 'project.removed'",
         "entity_type = null",
