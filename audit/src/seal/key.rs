@@ -22,6 +22,12 @@ impl SealKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
+    /// A signature as of a checkpoint with this root: what a bench times.
+    #[doc(hidden)]
+    pub fn sample_signature(&self, root: &super::Hash) -> [u8; 64] {
+        self.sign(&hex::encode(root))
+    }
+
     pub(crate) fn sign(&self, body: &str) -> [u8; 64] {
         self.0.sign(body.as_bytes()).to_bytes()
     }
@@ -39,6 +45,12 @@ impl fmt::Debug for SealKey {
 pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
+    /// See [`SealKey::sample_signature`].
+    #[doc(hidden)]
+    pub fn verifies_sample(&self, root: &super::Hash, signature: &[u8; 64]) -> bool {
+        self.verifies(&hex::encode(root), signature)
+    }
+
     /// Only signatures that every verifier accepts: no weak key, no second form of a signature.
     pub(crate) fn verifies(&self, body: &str, signature: &[u8; 64]) -> bool {
         VerifyingKey::from_bytes(&self.0)
