@@ -12,6 +12,23 @@ pub enum AuditError {
         /// As given.
         action: String,
     },
+    /// Not among the declared ones.
+    #[error("`{action}` is not declared: add it to the program's `Actions`")]
+    UnknownAction {
+        /// As given.
+        action: String,
+    },
+    /// What is to be compared has no fields.
+    #[error("only structs and maps can be compared field by field")]
+    NoFields,
+    /// Personal fields could not be sealed or opened.
+    #[cfg(feature = "keys")]
+    #[error("the personal fields could not be sealed or opened")]
+    Keys(#[from] formwork_tenancy::keys::KeyError),
+    /// There are personal fields, and nothing to seal or to open them with.
+    #[cfg(feature = "keys")]
+    #[error("the event has personal fields: give the trail the tenants' keys with `Audit::keys`")]
+    NoKeys,
     /// The database failed.
     #[error("the audit trail could not be reached")]
     Storage(#[from] StorageError),

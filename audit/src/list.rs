@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
-use crate::{Audit, AuditError, Target};
+use crate::{Audit, AuditError, Outcome, Target};
 
 /// The most events in one page.
 const MAX_PAGE: u64 = 200;
@@ -23,6 +23,8 @@ pub struct Filter {
     pub actor: Option<Target>,
     /// About this thing.
     pub target: Option<Target>,
+    /// That ended in this way.
+    pub outcome: Option<Outcome>,
     /// At this time or later.
     pub from: Option<DateTime<Utc>>,
     /// Before this time.
@@ -41,8 +43,6 @@ pub struct StoredEvent {
     pub actor_type: String,
     /// Identity of the actor inside its kind.
     pub actor_id: String,
-    /// The administrator who acted as this actor, by leave of a grant.
-    pub impersonator_id: Option<String>,
     /// What was done.
     pub action: String,
     /// What it was done to, as a list of `{type, id}`.
@@ -63,6 +63,16 @@ pub struct StoredEvent {
     pub ip: Option<String>,
     /// Program of the client.
     pub user_agent: Option<String>,
+    /// Who acted in truth, as `user:<id>`.
+    pub impersonator: Option<String>,
+    /// For whom it was done, as `user:<id>`.
+    pub on_behalf_of: Option<String>,
+    /// The trace in which it happened.
+    pub trace_id: Option<String>,
+    /// The region in which it was written.
+    pub region: Option<String>,
+    /// Personal fields, sealed.
+    pub personal: Option<Value>,
 }
 
 /// Events, newest first, and where the next page begins.
@@ -81,7 +91,6 @@ enum AuditEvents {
     At,
     ActorType,
     ActorId,
-    ImpersonatorId,
     Action,
     EntityType,
     EntityId,
@@ -94,6 +103,11 @@ enum AuditEvents {
     RequestId,
     Ip,
     UserAgent,
+    Impersonator,
+    OnBehalfOf,
+    TraceId,
+    Region,
+    Personal,
 }
 
 impl Audit {
@@ -135,7 +149,6 @@ fn select() -> SelectStatement {
             C::At,
             C::ActorType,
             C::ActorId,
-            C::ImpersonatorId,
             C::Action,
             C::Targets,
             C::Outcome,
@@ -146,6 +159,11 @@ fn select() -> SelectStatement {
             C::RequestId,
             C::Ip,
             C::UserAgent,
+            C::Impersonator,
+            C::OnBehalfOf,
+            C::TraceId,
+            C::Region,
+            C::Personal,
         ])
         .from(AuditEvents::Table)
         .to_owned()
@@ -164,6 +182,9 @@ fn restrict(query: &mut SelectStatement, filter: &Filter) {
         query
             .and_where(Expr::col(AuditEvents::EntityType).eq(&target.kind))
             .and_where(Expr::col(AuditEvents::EntityId).eq(&target.id));
+    }
+    if let Some(outcome) = filter.outcome {
+        query.and_where(Expr::col(AuditEvents::Outcome).eq(outcome.as_str()));
     }
     if let Some(from) = filter.from {
         query.and_where(Expr::col(AuditEvents::At).gte(from));

@@ -89,7 +89,7 @@ pub const AUTHZ: Set = Set {
     ],
 };
 
-/// The append-only audit trail.
+/// The append-only audit trail and its seals.
 #[cfg(feature = "audit")]
 pub const AUDIT: Set = Set {
     name: "audit",
@@ -98,6 +98,8 @@ pub const AUDIT: Set = Set {
     home: &[
         migration!(1, "audit_events", "audit/home/0001_audit_events.sql"),
         migration!(2, "platform_lines", "audit/home/0002_platform_lines.sql"),
+        migration!(3, "audit_event_fields", "audit/home/0003_audit_event_fields.sql"),
+        migration!(4, "audit_seals", "audit/home/0004_audit_seals.sql"),
     ],
 };
 

@@ -189,8 +189,8 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
-/// Written beside and renamed, so that a kill in the middle leaves no half key.
-fn create(path: &Path) -> std::io::Result<()> {
+/// A new key. Written beside and renamed, so that a kill in the middle leaves no half key.
+pub(crate) fn create(path: &Path) -> std::io::Result<()> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(std::io::Error::other)?;
     let pem = SigningKey::from_bytes(&seed).to_pkcs8_pem(LineEnding::LF).map_err(std::io::Error::other)?;

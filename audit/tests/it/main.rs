@@ -1,6 +1,15 @@
 //! Integration tests, on a real Postgres.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../examples/check-audit-proof/src/check.rs"]
+mod check;
+mod event;
+mod inclusion;
+mod personal;
+mod seal;
+mod tamper;
+mod trail;
+
 use std::time::Duration;
 
 use formwork_audit::{Audit, Event, Filter, Outcome, Target};
@@ -180,7 +189,7 @@ async fn an_administrator_who_comes_in_stands_in_the_tenants_trail_and_so_does_a
         let page = Audit::new().list(&mut tx, &Filter::default(), None, 10).await.unwrap();
         let [done, came] = page.events.as_slice() else { panic!("{:?}", page.events) };
         assert_eq!((done.actor_type.as_str(), done.actor_id.clone()), ("user", ada.to_string()));
-        assert_eq!(done.impersonator_id, Some(root.to_string()));
+        assert_eq!(done.impersonator, Some(format!("administrator:{root}")));
         assert_eq!(done.reason, Some(format!("as asked; administrator grant {grant}: ticket 4711")));
         assert_eq!(came.action, "administrator.impersonated");
         assert_eq!((came.actor_type.as_str(), came.actor_id.clone()), ("administrator", root.to_string()));

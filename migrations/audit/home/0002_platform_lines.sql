@@ -1,9 +1,5 @@
 -- What the platform does with a tenant stands in the tenant's own trail: an administrator who comes in, a change of its
 -- status. `formwork-tenancy` knows this function by its name alone; where a home has none, no administrator comes in.
---
--- Whose leave a user's session was: the administrator who acts as that user.
-alter table audit_events add column impersonator_id text;
-
 -- The identity is the caller's, so that a line which is written again is there once.
 create function record_platform_line(
   p_id uuid, p_action text, p_actor_type text, p_actor_id text, p_impersonates text, p_reason text, p_detail jsonb,

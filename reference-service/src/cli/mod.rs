@@ -1,5 +1,6 @@
 //! The program: one command a file. An error is one sentence on standard error, with the remedy.
 
+mod audit;
 mod demo;
 mod doctor;
 mod failure;
@@ -47,6 +48,9 @@ enum Command {
     /// Make tenants and members.
     #[command(subcommand)]
     Tenant(tenant::Tenant),
+    /// Seal the trails of tenants, verify them, and prove what is in them.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Import files.
     #[command(subcommand)]
     Import(import::Import),
@@ -78,6 +82,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Migrate(migrate) => migrate.run(&state).await,
         Command::Doctor(doctor) => doctor.run(&state).await,
         Command::Tenant(tenant) => tenant.run(&state).await,
+        Command::Audit(audit) => audit.run(&state).await,
         Command::Import(import) => import.run(&state).await,
     }
 }

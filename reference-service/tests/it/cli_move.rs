@@ -42,6 +42,13 @@ impl Two {
         command
     }
 
+    /// Runs statements in the main database as somebody whom no rule holds.
+    pub(crate) async fn superuser(&self, sql: &str) {
+        let options = self.db.options_of("main", LocalRole::Superuser).await;
+        let mut superuser = PgConnection::connect_with(&options).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut superuser).await.unwrap();
+    }
+
     pub(crate) async fn members(&self, database: &str) -> i64 {
         let options = self.db.options_of(database, LocalRole::Superuser).await;
         let mut superuser = PgConnection::connect_with(&options).await.unwrap();

@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod cli;
 mod cli_archive;
+mod cli_audit;
 mod cli_demo;
 mod cli_doctor;
 mod cli_errors;

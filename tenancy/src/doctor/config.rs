@@ -34,6 +34,8 @@ const ALWAYS_TRIGGERS: &[&str] = &[
     "permission_tuples.log_delete",
     "permission_tuples.refuse_truncate",
     "audit_events.append_only",
+    "audit_leaves.append_only",
+    "audit_checkpoints.append_only",
 ];
 
 /// The tables of `platform` in which tenants' rows stand together, under row security.

@@ -84,7 +84,7 @@ impl From<StoredEvent> for EventView {
             id: event.id,
             at: event.at,
             actor: serde_json::json!({"type": event.actor_type, "id": event.actor_id}),
-            impersonator: event.impersonator_id,
+            impersonator: event.impersonator,
             action: event.action,
             targets: event.targets,
             outcome: event.outcome,
@@ -108,6 +108,7 @@ async fn list(caller: Caller, Query(asked): Query<Asked>) -> Result<Json<Listed<
         target: asked.target.as_deref().map(|text| pair("filter[target]", text)).transpose()?,
         from: asked.from,
         until: asked.until,
+        ..Filter::default()
     };
     let mut work = caller.begin_read().await?;
     let tenant = work.tenant_id();
