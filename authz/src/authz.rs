@@ -11,6 +11,7 @@ use crate::consistency::Consistency;
 use crate::context::{Clock, Context, SystemClock};
 use crate::decision::Decision;
 use crate::error::{CheckError, Denied, RequireError};
+use crate::filter::Filter;
 use crate::follow::Looks;
 use crate::grant::Grant;
 use crate::graph::Graph;
@@ -122,6 +123,16 @@ impl Authz {
             schema.type_info(object_type)?.slot_ids.get(relationship.relation()).copied()
         };
         slot().is_some_and(|slot| self.inner.denying.contains(&slot))
+    }
+
+    /// Whether one that the filter lets through can.
+    pub(crate) fn may_deny_by(&self, filter: &Filter) -> bool {
+        let schema = &self.inner.schema;
+        self.inner
+            .denying
+            .iter()
+            .filter_map(|&slot| schema.slot(slot))
+            .any(|slot| filter.may_let_through(schema.type_name(slot.type_id), &slot.name))
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

@@ -13,12 +13,15 @@ use crate::graph::Graph;
 
 /// What one tenant's relationships were at a snapshot.
 ///
-/// INVARIANT: the graph has exactly the changes of the transactions that are visible in the snapshot,
-/// and of no other: nothing that is not committed is ever here.
+/// INVARIANT: the graph has the changes of all transactions that are visible in the snapshot, and nothing that is not
+/// committed. On a primary it has no others; what a standby said may have some, which are read again.
 pub(crate) struct Published {
     pub(crate) snapshot: Snapshot,
     pub(crate) graph: Arc<Graph>,
-    /// The state was the newest at this time or later; unknown of what a standby said.
+    /// The primary's, where it was one.
+    pub(crate) timeline: Option<String>,
+    /// The state was the newest at this time or later; unknown of what a standby said, or
+    /// a transaction that saw an earlier state.
     pub(crate) asked_at: Option<Instant>,
     /// The snapshot includes what the follower's look of this number saw.
     pub(crate) look: u64,
@@ -28,6 +31,7 @@ pub(crate) struct Published {
 pub(crate) struct Slot {
     pub(crate) epoch: i64,
     pub(crate) database: Box<str>,
+    schema: Box<str>,
     pub(crate) published: ArcSwapOption<Published>,
     /// The number of the follower's last look that found changes of this tenant. A state of an earlier look is old.
     pub(crate) changed_in: AtomicU64,
@@ -40,6 +44,7 @@ impl Slot {
         Self {
             epoch: tenant.epoch(),
             database: tenant.database_name().into(),
+            schema: tenant.schema_name().into(),
             published: ArcSwapOption::empty(),
             changed_in: AtomicU64::new(0),
             loading: Mutex::default(),
@@ -70,12 +75,14 @@ impl Cache {
 
     pub(crate) fn slot(&self, tenant: &Tenant) -> Arc<Slot> {
         let slot = self.slots.get_with(tenant.id(), || Arc::new(Slot::new(tenant)));
-        if slot.epoch == tenant.epoch() {
+        let is_same_place =
+            *slot.database == *tenant.database_name() && *slot.schema == *tenant.schema_name();
+        if slot.epoch == tenant.epoch() && is_same_place {
             return slot;
         }
         let own = Arc::new(Slot::new(tenant));
         // Somebody who knows an older home than others asks for themselves.
-        if slot.epoch < tenant.epoch() {
+        if slot.epoch <= tenant.epoch() {
             self.slots.insert(tenant.id(), Arc::clone(&own));
         }
         own

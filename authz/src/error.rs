@@ -165,6 +165,12 @@ pub enum CheckError {
     /// The state of the token can no longer be had: the log has been pruned since, or the home was moved or restored.
     #[error("the log no longer reaches back to the token's state: ask for `at_least` instead")]
     TooOld,
+    /// This transaction sees a state that cannot answer for the token: one of before it, at an isolation level that
+    /// keeps its first state or on a replica that has not come so far; or, for `exact`, any but the newest.
+    #[error(
+        "this transaction's state cannot answer for the token: begin another one, on the primary and at READ COMMITTED"
+    )]
+    OtherState,
     /// A grant that is to hold at commit needs to see what others have just committed.
     #[error("`require_at_commit` works at the isolation level READ COMMITTED only: begin the transaction so")]
     Isolation,

@@ -107,6 +107,12 @@ impl Filter {
             && self.subject_relation.as_ref().is_none_or(|part| part.as_deref() == subject.relation())
     }
 
+    /// Is there a relationship of this relation that agrees?
+    pub(crate) fn may_let_through(&self, object_type: &str, relation: &str) -> bool {
+        self.object_type.as_deref().is_none_or(|part| part == object_type)
+            && self.relation.as_deref().is_none_or(|part| part == relation)
+    }
+
     /// The condition on the columns of `permission_tuples`, whose first value is `$first`, and its values.
     pub(crate) fn condition(&self, first: usize) -> (String, Vec<&str>) {
         let parts = [

@@ -3,7 +3,7 @@
 //! INVARIANT: a state that counts as followed has every change that any look since has seen of its tenant. So a look
 //! first says that the tenant has changed, then puts the changes into what it finds, and last says that it is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -59,7 +59,8 @@ pub(crate) struct Look {
 pub(crate) struct Looks {
     last: ArcSwap<BTreeMap<String, Arc<Look>>>,
     counted: AtomicU64,
-    changing: Mutex<()>,
+    /// The databases that somebody follows: of two followers, each would think that the other's looks were its own.
+    claimed: Mutex<BTreeSet<String>>,
 }
 
 impl Looks {
@@ -76,13 +77,26 @@ impl Looks {
     }
 
     fn set(&self, database: &str, look: Option<Look>) {
-        let _one = self.changing.lock();
+        let _one = self.claimed();
         let mut all = BTreeMap::clone(&self.last.load());
         match look {
             Some(look) => all.insert(database.to_owned(), Arc::new(look)),
             None => all.remove(database),
         };
         self.last.store(Arc::new(all));
+    }
+
+    /// False while another follower has it.
+    fn claim(&self, database: &str) -> bool {
+        self.claimed().insert(database.to_owned())
+    }
+
+    fn release(&self, database: &str) {
+        self.claimed().remove(database);
+    }
+
+    fn claimed(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.claimed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -96,12 +110,13 @@ pub struct Following {
     authz: Authz,
     database: String,
     tail: Tail,
+    is_mine: bool,
     since: Option<u64>,
 }
 
 impl Authz {
     /// Follows the changes of all tenants whose homes are in a database, by the name that the registry has for it
-    /// (`main` for the one with the control plane).
+    /// (`main` for the one with the control plane). The relay must be of that very database.
     ///
     /// ```no_run
     /// # async fn example(authz: formwork_authz::Authz) -> Result<(), Box<dyn std::error::Error>> {
@@ -112,7 +127,13 @@ impl Authz {
     /// # Ok(()) }
     /// ```
     pub fn follow(&self, database: impl Into<String>, relay: &Relay) -> Following {
-        Following { authz: self.clone(), database: database.into(), tail: relay.tail(LOG), since: None }
+        Following {
+            authz: self.clone(),
+            database: database.into(),
+            tail: relay.tail(LOG),
+            is_mine: false,
+            since: None,
+        }
     }
 }
 
@@ -136,12 +157,17 @@ impl Following {
         }
     }
 
-    /// One look: everything that was committed before it is in the graphs after it.
+    /// One look: everything that was committed before it is in the graphs after it. Of several followers of one
+    /// database on one handle, one looks and the others wait until it is dropped.
     ///
     /// # Errors
     ///
     /// [`CursorError`]; the next step goes on as far as that is possible.
     pub async fn step(&mut self) -> Result<(), CursorError> {
+        self.is_mine = self.is_mine || self.authz.inner().looks.claim(&self.database);
+        if !self.is_mine {
+            return Ok(());
+        }
         let at = Instant::now();
         let Some(since) = self.since else { return self.begin(at).await };
         match self.tail.look::<Change>().await {
@@ -189,7 +215,7 @@ impl Following {
             };
             // Of one tuple, ids are in the order of its changes; transactions need not be.
             changes.sort_by_key(|change| change.id);
-            let before = slot.changed_in.swap(number, Ordering::AcqRel);
+            let before = slot.changed_in.fetch_max(number, Ordering::AcqRel);
             let Some(published) = slot.published.load_full() else { continue };
             if published.look >= since && published.look >= before {
                 put(inner, tenant, &slot, &published, &changes, &state, number);
@@ -219,6 +245,7 @@ fn put(
     let newer = Published {
         snapshot: snapshot.clone(),
         graph: view::apply(&published.graph, news),
+        timeline: published.timeline.clone(),
         asked_at: published.asked_at,
         look: number,
     };
@@ -227,8 +254,9 @@ fn put(
 
 impl Drop for Following {
     fn drop(&mut self) {
-        if self.since.is_some() {
+        if self.is_mine {
             self.authz.inner().looks.set(&self.database, None);
+            self.authz.inner().looks.release(&self.database);
         }
     }
 }

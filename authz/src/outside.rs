@@ -74,6 +74,9 @@ impl Authz {
     /// [`CheckError::TooOld`] for tokens that are of no use.
     pub async fn view(&self, tenants: &Tenants, session: &Session) -> Result<View, CheckError> {
         let inner = self.inner();
+        // What is asked before a transaction begins is asked before memory answers as well.
+        let admitted = tenants.admit_read(session).await?;
+        let session = admitted.as_ref().unwrap_or(session);
         let slot = inner.cache.slot(session.tenant());
         if let Some(known) = memory::known(inner, &slot, session.tenant(), self.consistency())? {
             inner.counters.remembered();

@@ -16,6 +16,9 @@ use crate::graph::{Graph, Row};
 use crate::memory::state_of;
 use crate::view;
 
+/// Changes that are taken back at most.
+const MOST: usize = 1_000_000;
+
 /// The graph of exactly the state that the token's commit left.
 pub(crate) async fn of(
     inner: &Arc<Inner>,
@@ -38,9 +41,14 @@ pub(crate) async fn of(
                  select * from platform.permission_changes where tenant_id = $1 and xid >= $3::text::xid8) since
           where pg_visible_in_snapshot(xid, $5::text::pg_snapshot)
              or xid is not distinct from pg_current_xact_id_if_assigned()
-          order by id desc)";
+          order by id desc
+          limit $6)";
     let wanted = state_of(token, tx.tenant())?.ok_or(CheckError::TooOld)?;
     let current = view::current(inner, tx).await?;
+    // Elsewhere the graph may have more than the log that this transaction sees.
+    if !(current.is_primary && current.is_of_now) {
+        return Err(CheckError::OtherState);
+    }
     if !current.snapshot.includes(&wanted) {
         return Err(CheckError::TooOld);
     }
@@ -52,8 +60,12 @@ pub(crate) async fn of(
         .bind(wanted.xmax().to_string())
         .bind(oldest.to_string())
         .bind(current.snapshot.as_str())
+        .bind(MOST as i64 + 1)
         .fetch_all(&mut **tx)
         .await?;
+    if rows.len() > MOST + 1 {
+        return Err(CheckError::TooOld);
+    }
     let mut replaced = Vec::new();
     for row in &rows {
         match row.try_get::<Option<&str>, _>("op")? {

@@ -7,6 +7,7 @@ use formwork_tenancy::TenantTx;
 use sqlx::Row as _;
 
 use crate::authz::Authz;
+use crate::consistency::Consistency;
 use crate::context::Context;
 use crate::error::{CheckError, RequireError};
 use crate::grant::Grant;
@@ -24,8 +25,8 @@ impl Authz {
     /// A plain [`Authz::require`] is ordered before a revocation that commits after it was asked, as any read is at READ
     /// COMMITTED. Here the relationships of the proof are locked (FOR SHARE, so that their conditions and expiries stay
     /// as they are, too), and against bans that are not stored yet stands a lock of the tenant: shared by strict checks,
-    /// held alone by writes through [`Authz`] of what can take something away. SQL of your own that stores such
-    /// relationships calls [`Authz::hold_revocations`] first. Time goes on: an expiry is compared when it is asked.
+    /// held alone by writes through [`Authz`] of what stands under an exclusion. SQL of your own that stores or deletes
+    /// such relationships calls [`Authz::hold_revocations`] first. Time goes on: an expiry is compared when it is asked.
     ///
     /// # Errors
     ///
@@ -43,9 +44,11 @@ impl Authz {
         if self.can_be_banned(permission, object)? {
             lock::share_revocations(tx).await.map_err(CheckError::from)?;
         }
+        // Whatever this handle is content with: the state of the locked rows is the newest one.
+        let now = self.with_consistency(Consistency::Full);
         loop {
             view::forget(tx);
-            let grant = self.require_in(tx, context, subject, permission, object).await?;
+            let grant = now.require_in(tx, context, subject, permission, object).await?;
             if self.locked(tx, grant.relationships()).await? {
                 return Ok(grant);
             }

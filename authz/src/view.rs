@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use formwork_tenancy::{Snapshot, TenantTx};
+use formwork_tenancy::{CommitToken, Snapshot, TenantTx};
 use futures::TryStreamExt;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -28,6 +28,8 @@ struct Seen {
     owner: Arc<Inner>,
     /// How fresh it is; `Full` when the database was asked.
     consistency: Consistency,
+    /// The state that the database said, when it was asked.
+    snapshot: Option<Snapshot>,
 }
 
 /// What the transaction wrote before its first question: it goes over what memory knows.
@@ -41,23 +43,39 @@ struct MustRead;
 /// The graph that this transaction sees.
 pub(crate) async fn of(authz: &Authz, tx: &mut TenantTx) -> Result<Arc<Graph>, CheckError> {
     let (inner, asked) = (authz.inner(), authz.consistency());
-    if let Some(seen) = tx.extensions().get::<Seen>().filter(|seen| Arc::ptr_eq(&seen.owner, inner)) {
-        let is_past = matches!(asked, Consistency::Exact(_));
-        if seen.consistency == *asked || (seen.consistency == Consistency::Full && !is_past) {
-            return Ok(Arc::clone(&seen.graph));
-        }
+    let wanted = match asked {
+        Consistency::AtLeast(token) => memory::state_of(token, tx.tenant())?,
+        _ => None,
+    };
+    if let Some(seen) = tx.extensions().get::<Seen>().filter(|seen| Arc::ptr_eq(&seen.owner, inner))
+        && seen.serves(asked, wanted.as_ref())
+    {
+        return Ok(Arc::clone(&seen.graph));
     }
-    let seen = see(authz, tx).await?;
+    let seen = see(authz, tx, wanted.as_ref()).await?;
     let graph = Arc::clone(&seen.graph);
     tx.extensions().insert(seen);
     Ok(graph)
 }
 
-async fn see(authz: &Authz, tx: &mut TenantTx) -> Result<Seen, CheckError> {
+impl Seen {
+    /// Is it as fresh as was asked?
+    fn serves(&self, asked: &Consistency, wanted: Option<&Snapshot>) -> bool {
+        if self.consistency == *asked {
+            return true;
+        }
+        let has_it = |wanted| self.snapshot.as_ref().is_some_and(|snapshot| snapshot.includes(wanted));
+        self.consistency == Consistency::Full
+            && !matches!(asked, Consistency::Exact(_))
+            && wanted.is_none_or(has_it)
+    }
+}
+
+async fn see(authz: &Authz, tx: &mut TenantTx, wanted: Option<&Snapshot>) -> Result<Seen, CheckError> {
     let (inner, asked) = (authz.inner(), authz.consistency());
-    let made = |graph, consistency| Seen { graph, owner: Arc::clone(inner), consistency };
+    let made = |graph, consistency, snapshot| Seen { graph, owner: Arc::clone(inner), consistency, snapshot };
     if let Consistency::Exact(token) = asked {
-        return Ok(made(past::of(inner, tx, token).await?, asked.clone()));
+        return Ok(made(past::of(inner, tx, token).await?, asked.clone(), None));
     }
     let is_known = tx.extensions().get::<MustRead>().is_none() && tx.extensions().get::<Seen>().is_none();
     let slot = inner.cache.slot(tx.tenant());
@@ -65,9 +83,26 @@ async fn see(authz: &Authz, tx: &mut TenantTx) -> Result<Seen, CheckError> {
         inner.counters.remembered();
         let own = tx.extensions().get::<Own>().cloned().unwrap_or_default();
         let own = own.0.iter().map(|(relationship, present)| (Row::from(relationship), *present)).collect();
-        return Ok(made(apply(&known.graph, own), asked.clone()));
+        return Ok(made(apply(&known.graph, own), asked.clone(), None));
     }
-    Ok(made(current(inner, tx).await?.graph, Consistency::Full))
+    let has_replayed = match asked {
+        Consistency::AtLeast(token) if tx.served_by().is_replica() => has_replayed(tx, token).await?,
+        _ => false,
+    };
+    let current = current(inner, tx).await?;
+    // A standby that has replayed the commit has it, though its snapshot does not say so.
+    let has_it = |wanted| current.snapshot.includes(wanted) || (has_replayed && current.is_of_now);
+    if !wanted.is_none_or(has_it) {
+        return Err(CheckError::OtherState);
+    }
+    Ok(made(current.graph, Consistency::Full, Some(current.snapshot)))
+}
+
+/// Before the statement that reads: what had been replayed then is visible to it.
+async fn has_replayed(tx: &mut TenantTx, token: &CommitToken) -> Result<bool, CheckError> {
+    let position = token.wal().to_owned();
+    let asked = sqlx::query_scalar("select coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)");
+    Ok(asked.bind(position).fetch_one(&mut **tx).await?)
 }
 
 /// Forgets what the transaction has seen; its next question asks the database.
@@ -106,6 +141,10 @@ pub(crate) fn wrote<'a>(
 pub(crate) struct Current {
     pub(crate) graph: Arc<Graph>,
     pub(crate) snapshot: Snapshot,
+    /// The statement saw the newest that its server has, at READ COMMITTED.
+    pub(crate) is_of_now: bool,
+    /// The server is the primary.
+    pub(crate) is_primary: bool,
 }
 
 /// All that is committed, and the transaction's own writes.
@@ -148,8 +187,10 @@ async fn catch_up(
                null as op,
                coalesce(platform.stream_floor('platform.permission_changes') > $4::text::xid8, false) as own,
                null as namespace, null as object_id,
-               case when pg_is_in_recovery() then 'standby' else 'primary' end as relation,
-               null as subject_ns, null as subject_id, null as subject_rel,
+               current_setting('transaction_isolation') as relation,
+               case when not pg_is_in_recovery() then
+                 substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) end as subject_ns,
+               null as subject_id, null as subject_rel,
                null as condition, null as context, null as expires_at
         union all
         (select null, null, op, xid is not distinct from pg_current_xact_id_if_assigned(),
@@ -183,24 +224,59 @@ async fn catch_up(
         match row.try_get::<Option<&str>, _>("op")? {
             // What has been pruned may be a revocation.
             None if row.try_get("own")? => return Ok(None),
-            None => head = Some((snapshot(row)?, row.try_get::<&str, _>("relation")? == "primary")),
+            None => head = Some(Head::read(row)?),
             Some(op) => {
                 let changes = if row.try_get("own")? { &mut own } else { &mut others };
                 changes.push((tuple(row)?, op == "touch"));
             }
         }
     }
-    let (head, is_primary) = head.ok_or(sqlx::Error::RowNotFound)?;
+    let head = head.ok_or(sqlx::Error::RowNotFound)?;
+    // On another timeline transaction ids are given out again: what the graph has may never have been.
+    if head.timeline.is_some() && published.timeline.is_some() && head.timeline != published.timeline {
+        return Ok(None);
+    }
+    if head.is_newest() && !head.snapshot.includes(old) {
+        return Ok(None);
+    }
     inner.counters.caught_up();
     let graph = apply(&published.graph, others);
-    // What a standby knows may be older than what is published.
-    if is_primary {
-        let newer = asked.published(head.clone(), Arc::clone(&graph));
+    // What a standby knows, or a transaction that sees an earlier state, may be older than what is published.
+    if head.is_newest() {
+        let newer = asked.published(&head, Arc::clone(&graph));
         inner.cache.publish(tx.tenant_id(), slot, Some(&published), newer);
     }
     // What this transaction has written is for this transaction. Nobody else can have changed the same
     // tuples after it, so its changes come last.
-    Ok(Some(Current { graph: apply(&graph, own), snapshot: head }))
+    Ok(Some(head.seen(apply(&graph, own))))
+}
+
+/// The state of the database when it was asked.
+struct Head {
+    snapshot: Snapshot,
+    is_read_committed: bool,
+    /// None on a standby.
+    timeline: Option<String>,
+}
+
+impl Head {
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            snapshot: snapshot(row)?,
+            is_read_committed: row.try_get::<&str, _>("relation")? == "read committed",
+            timeline: row.try_get("subject_ns")?,
+        })
+    }
+
+    /// Nothing that was committed before the question is missing in it.
+    fn is_newest(&self) -> bool {
+        self.is_read_committed && self.timeline.is_some()
+    }
+
+    fn seen(self, graph: Arc<Graph>) -> Current {
+        let (is_of_now, is_primary) = (self.is_read_committed, self.timeline.is_some());
+        Current { graph, snapshot: self.snapshot, is_of_now, is_primary }
+    }
 }
 
 /// When and after which look of the follower the database was asked.
@@ -214,8 +290,16 @@ impl Asked {
         Self { at: Instant::now(), look: memory::last_look(inner, slot) }
     }
 
-    fn published(&self, snapshot: Snapshot, graph: Arc<Graph>) -> Arc<Published> {
-        Arc::new(Published { snapshot, graph, asked_at: Some(self.at), look: self.look })
+    /// What is not the newest is good to go on from, and for nothing else.
+    fn published(&self, head: &Head, graph: Arc<Graph>) -> Arc<Published> {
+        let is_newest = head.is_newest();
+        Arc::new(Published {
+            snapshot: head.snapshot.clone(),
+            graph,
+            timeline: head.timeline.clone(),
+            asked_at: is_newest.then_some(self.at),
+            look: if is_newest { self.look } else { 0 },
+        })
     }
 }
 
@@ -233,8 +317,10 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
                exists (select from platform.permission_changes
                         where tenant_id = $1 and xid = pg_current_xact_id_if_assigned()) as own,
                null as namespace, null as object_id,
-               case when pg_is_in_recovery() then 'standby' else 'primary' end as relation,
-               null as subject_ns, null as subject_id, null as subject_rel,
+               current_setting('transaction_isolation') as relation,
+               case when not pg_is_in_recovery() then
+                 substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) end as subject_ns,
+               null as subject_id, null as subject_rel,
                null as condition, null as context, null as expires_at
         union all
         select null, null, null, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
@@ -248,15 +334,12 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
     let mut rows = sqlx::query(TUPLES).bind(tenant.id().as_uuid()).fetch(&mut **tx);
     while let Some(row) = rows.try_next().await? {
         match row.try_get::<Option<bool>, _>("own")? {
-            Some(own) => {
-                let is_primary = row.try_get::<&str, _>("relation")? == "primary";
-                head = Some((snapshot(&row)?, own, is_primary));
-            }
+            Some(own) => head = Some((Head::read(&row)?, own)),
             None => builder.add(&inner.schema, tuple(&row)?),
         }
     }
     drop(rows);
-    let (snapshot, has_own_writes, is_primary) = head.ok_or(sqlx::Error::RowNotFound)?;
+    let (head, has_own_writes) = head.ok_or(sqlx::Error::RowNotFound)?;
     let graph = Graph::built(Arc::clone(&inner.schema), builder).with_clock(Arc::clone(&inner.clock));
     let graph = Arc::new(graph);
     if graph.ignored() > 0 {
@@ -265,21 +348,13 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
     inner.counters.loaded();
     // What is not committed is for this transaction alone.
     if !has_own_writes {
-        let published = match is_primary {
-            true => asked.published(snapshot.clone(), Arc::clone(&graph)),
-            false => Arc::new(Published {
-                snapshot: snapshot.clone(),
-                graph: Arc::clone(&graph),
-                asked_at: None,
-                look: 0,
-            }),
-        };
+        let published = asked.published(&head, Arc::clone(&graph));
         inner.cache.publish(tenant.id(), slot, before.as_ref(), published);
     }
-    Ok(Current { graph, snapshot })
+    Ok(head.seen(graph))
 }
 
-pub(crate) fn snapshot(row: &PgRow) -> Result<Snapshot, sqlx::Error> {
+fn snapshot(row: &PgRow) -> Result<Snapshot, sqlx::Error> {
     let text: &str = row.try_get("snapshot")?;
     let own: Option<&str> = row.try_get("own_xid")?;
     let own = own.map(str::parse).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;

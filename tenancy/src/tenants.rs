@@ -157,18 +157,8 @@ impl Tenants {
     ///
     /// As [`begin`](Self::begin).
     pub async fn begin_with(&self, session: &Session, options: TxOptions) -> Result<TenantTx, StorageError> {
-        let newer = self.newer_entry(session.tenant(), &options).await?.map(|tenant| session.placed(tenant));
+        let newer = self.standing(session, &options).await?;
         let session = newer.as_ref().unwrap_or(session);
-        if !options.serves(session.tenant().status()) {
-            return Err(Refusal::NotActive(session.tenant().status()).into());
-        }
-        if let Some(unsupported) = session.tenant().unsupported() {
-            return Err(Refusal::Home(unsupported.clone()).into());
-        }
-        if let Some(wrong) = self.wrong_region(session.tenant()).await {
-            return Err(Refusal::WrongRegion(wrong).into());
-        }
-        self.admit(session).await?;
         let plan = self.plans.named.get(session.tenant().plan()).unwrap_or(&self.plans.others);
         let database = self.checked_database(session.tenant().database_name()).await?;
         let bounded = options.within(*plan);
@@ -186,6 +176,38 @@ impl Tenants {
             }
         };
         Ok(TenantTx::new(conn, session, &options, self.notifies).served(by, database.replicas.marks()))
+    }
+
+    /// Whether a read for the session may begin, for whoever answers it without a transaction: its tenant is in service,
+    /// here, and an administrator's leave is in force and noted in the tenant's trail. With a session of its own when the
+    /// registry has a newer entry, whose home is the one to read.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin).
+    pub async fn admit_read(&self, session: &Session) -> Result<Option<Session>, StorageError> {
+        self.standing(session, &TxOptions::new().read_only()).await
+    }
+
+    /// May a transaction begin? With a session of its own when the registry has a newer entry.
+    async fn standing(
+        &self,
+        session: &Session,
+        options: &TxOptions,
+    ) -> Result<Option<Session>, StorageError> {
+        let newer = self.newer_entry(session.tenant(), options).await?.map(|tenant| session.placed(tenant));
+        let session = newer.as_ref().unwrap_or(session);
+        if !options.serves(session.tenant().status()) {
+            return Err(Refusal::NotActive(session.tenant().status()).into());
+        }
+        if let Some(unsupported) = session.tenant().unsupported() {
+            return Err(Refusal::Home(unsupported.clone()).into());
+        }
+        if let Some(wrong) = self.wrong_region(session.tenant()).await {
+            return Err(Refusal::WrongRegion(wrong).into());
+        }
+        self.admit(session).await?;
+        Ok(newer)
     }
 
     /// A transaction for what comes before the session's first: nobody is asked whether it may be begun.

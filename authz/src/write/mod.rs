@@ -20,6 +20,7 @@ use sqlx::AssertSqlSafe;
 use crate::authz::Authz;
 use crate::error::{Existing, WriteError};
 use crate::filter::Filter;
+use crate::lock;
 use crate::object::Object;
 use crate::read::bind;
 use crate::relationship::Relationship;
@@ -103,6 +104,9 @@ impl Authz {
         if filter.is_everything() {
             return Err(WriteError::Everything);
         }
+        if self.may_deny_by(filter) {
+            lock::hold_revocations(tx).await?;
+        }
         let (condition, values) = filter.condition(1);
         let text = format!("delete from permission_tuples where {condition}");
         let done = bind(sqlx::query(AssertSqlSafe(text)), values).execute(&mut **tx).await?;
@@ -120,6 +124,9 @@ impl Authz {
     /// database failed.
     pub async fn delete_object(&self, tx: &mut TenantTx, object: &Object) -> Result<(), WriteError> {
         object.validate()?;
+        if self.may_deny_by(&Filter::everything()) {
+            lock::hold_revocations(tx).await?;
+        }
         // Two conditions, each with an index; joined by OR they would have none.
         const AS_OBJECT: &str = "delete from permission_tuples where namespace = $1 and object_id = $2";
         const AS_SUBJECT: &str = "delete from permission_tuples where subject_ns = $1 and subject_id = $2";

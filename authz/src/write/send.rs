@@ -73,9 +73,8 @@ impl Authz {
         statement: Statement,
         relationships: &[Relationship],
     ) -> Result<u64, WriteError> {
-        if statement != Statement::Delete
-            && relationships.iter().any(|relationship| self.may_deny(relationship))
-        {
+        // Deleted ones count as well: who is pardoned from a ban may not be any more.
+        if relationships.iter().any(|relationship| self.may_deny(relationship)) {
             lock::hold_revocations(tx).await?;
         }
         // In one order for all writers, so that two who write the same tuples do not wait for each other.

@@ -7,7 +7,8 @@ use formwork_authz::{
 };
 use formwork_tenancy::testing::TestDatabase;
 use formwork_tenancy::{
-    Actor, CommitToken, Isolation, Prune, Session, StreamKey, StreamTable, Tenant, TenantTx, Tenants,
+    Actor, CommitToken, Isolation, IsolationLevel, Prune, Session, StreamKey, StreamTable, Tenant, TenantTx,
+    Tenants, TxOptions,
 };
 
 const SCHEMA: &str = "
@@ -374,4 +375,80 @@ async fn a_dropped_follower_leaves_nothing_that_counts_as_followed() {
     following.step().await.unwrap();
     let view = world.view(Consistency::MinimizeLatency(Duration::ZERO)).await;
     assert!(!view.is_from_memory() && allows(&view, "anna"));
+}
+
+#[tokio::test]
+async fn a_load_of_an_earlier_state_is_not_taken_for_the_newest() {
+    let world = World::new(Isolation::Shared).await;
+    world.touch(rel!("document:7#viewer@user:anna")).await;
+    let relay = world.db.relay().await;
+    let mut following = world.node.follow("main", &relay);
+    following.step().await.unwrap();
+    // Its state is of before the revocation, and it is the first to ask.
+    let options = TxOptions::new().isolation_level(IsolationLevel::RepeatableRead);
+    let mut early = world.tenants.begin_with(&world.session(), options).await.unwrap();
+    sqlx::query("select 1").execute(&mut *early).await.unwrap();
+    let revoked = world.delete(rel!("document:7#viewer@user:anna")).await;
+    following.step().await.unwrap();
+    assert!(sees(&world.node, &mut early, "anna").await);
+    let at_least = world.node.with_consistency(Consistency::AtLeast(revoked.clone()));
+    let subject = Subject::new("user", "anna");
+    let refused =
+        at_least.check(&mut early, &subject, "view", &Object::new("document", 7)).await.unwrap_err();
+    assert!(matches!(refused, CheckError::OtherState), "{refused}");
+    early.commit().await.unwrap();
+    for consistency in [Consistency::MinimizeLatency(LONG), Consistency::AtLeast(revoked), Consistency::Full]
+    {
+        assert!(!allows(&world.view(consistency).await, "anna"));
+        world.touch(rel!("document:8#viewer@user:anna")).await;
+        following.step().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_again_when_an_answer_was_older() {
+    let world = World::new(Isolation::Shared).await;
+    world.touch(rel!("document:7#viewer@user:anna")).await;
+    let mut tx = world.begin().await;
+    assert!(sees(&world.writer, &mut tx, "anna").await);
+    let other = world.db.connect(Tenants::builder()).await;
+    let mut revoking = other.begin(&world.session()).await.unwrap();
+    authz().delete(&mut revoking, &rel!("document:7#viewer@user:anna")).await.unwrap();
+    let revoked = revoking.commit().await.unwrap();
+    assert!(sees(&world.writer, &mut tx, "anna").await, "one transaction, one state");
+    let at_least = world.writer.with_consistency(Consistency::AtLeast(revoked));
+    assert!(!sees(&at_least, &mut tx, "anna").await);
+}
+
+#[tokio::test]
+async fn memory_answers_nobody_whose_transaction_would_not_begin() {
+    let world = World::new(Isolation::Shared).await;
+    world.touch(rel!("document:7#viewer@user:anna")).await;
+    world.view(Consistency::Full).await;
+    assert!(world.view(Consistency::MinimizeLatency(LONG)).await.is_from_memory());
+    let stranger = world.db.session(
+        &world.tenant,
+        Actor::Administrator { user: uuid::Uuid::now_v7(), grant: uuid::Uuid::now_v7() },
+    );
+    let recent = world.node.with_consistency(Consistency::MinimizeLatency(LONG));
+    let refused = recent.view(&world.tenants, &stranger).await.unwrap_err();
+    assert!(matches!(&refused, CheckError::Storage(error) if error.refusal().is_some()), "{refused:?}");
+}
+
+#[tokio::test]
+async fn of_two_followers_of_a_database_one_looks() {
+    let world = World::new(Isolation::Shared).await;
+    let relay = world.db.relay().await;
+    let (mut first, mut second) = (world.node.follow("main", &relay), world.node.follow("main", &relay));
+    first.step().await.unwrap();
+    second.step().await.unwrap();
+    world.view(Consistency::Full).await;
+    world.touch(rel!("document:7#viewer@user:anna")).await;
+    second.step().await.unwrap();
+    assert!(!allows(&world.view(Consistency::MinimizeLatency(LONG)).await, "anna"), "it only waits");
+    first.step().await.unwrap();
+    assert!(allows(&world.view(Consistency::MinimizeLatency(LONG)).await, "anna"));
+    drop(first);
+    second.step().await.unwrap();
+    assert_eq!(world.node.metrics().lag.len(), 1);
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use formwork_authz::{
-    Authz, CheckError, Context, Cursor, Filter, Object, ReadError, Relationship, RequireError, Schema,
-    Subject, Write, WriteError, Written, rel,
+    Authz, CheckError, Consistency, Context, Cursor, Filter, Object, ReadError, Relationship, RequireError,
+    Schema, Subject, Write, WriteError, Written, rel,
 };
 use formwork_tenancy::testing::TestDatabase;
 use formwork_tenancy::{Actor, Isolation, IsolationLevel, Tenant, TenantTx, TxOptions};
@@ -456,4 +456,44 @@ async fn races_of_strict_grants_and_revocations_have_one_order() {
         assert!(strictly(&world.authz, &mut tx, "anna", permission).await.is_err());
     }
     println!("{granted} granted, {denied} denied");
+}
+
+#[tokio::test]
+async fn a_pardon_is_not_taken_away_under_a_strict_grant_and_a_token_of_before_does_not_help() {
+    let mut world = World::new(Isolation::Shared).await;
+    let schema = "
+        definition user {}
+        definition document {
+            relation viewer: user
+            relation barred: user
+            relation pardoned: user
+            permission view = viewer - (barred - pardoned)
+        }";
+    world.authz = Authz::new(Schema::parse(schema).unwrap());
+    let viewer = rel!("document:7#viewer@user:anna");
+    let mut tx = world.begin().await;
+    world.authz.touch(&mut tx, &viewer).await.unwrap();
+    let before = tx.commit().await.unwrap();
+    let pardoned = rel!("document:7#pardoned@user:anna");
+    for revocation in [
+        Write::new().delete(pardoned.clone()),
+        Write::new().delete_matching(Filter::of_type("document").relation("pardoned")),
+    ] {
+        world.touch(&[viewer.clone(), rel!("document:7#barred@user:anna"), pardoned.clone()]).await;
+        let mut tx = world.begin().await;
+        strictly(&world.authz, &mut tx, "anna", "view").await.unwrap();
+        let mut revoking = world.begin().await;
+        let authz = world.authz.clone();
+        let revoked = tokio::spawn(async move {
+            authz.write(&mut revoking, &revocation).await.unwrap();
+            revoking.commit().await.unwrap();
+        });
+        until_blocked(&world).await;
+        tx.commit().await.unwrap();
+        revoked.await.unwrap();
+        let mut tx = world.begin().await;
+        assert!(strictly(&world.authz, &mut tx, "anna", "view").await.is_err());
+        let past = world.authz.with_consistency(Consistency::Exact(before.clone()));
+        assert!(strictly(&past, &mut tx, "anna", "view").await.is_err());
+    }
 }

@@ -12,6 +12,8 @@ use crate::{CursorError, Position, Snapshot, SnapshotCursor, StreamTable};
 
 /// Rows of one statement.
 const PAGE: u32 = 10_000;
+/// Rows of a stretch: all of it is held at once.
+const MOST: usize = 1_000_000;
 
 /// Follows a stream for this process alone, made by [`Relay::tail`]. Every method may be given up at any await.
 #[derive(Debug)]
@@ -92,6 +94,9 @@ impl Tail {
             rows.extend(page.into_rows());
             if is_end {
                 break;
+            }
+            if rows.len() > MOST {
+                return Err(CursorError::TooMany { most: MOST });
             }
         }
         self.conn = Some(conn);

@@ -69,6 +69,12 @@ pub enum CursorError {
         /// The stream's name.
         stream: &'static str,
     },
+    /// More has come since the last look than can be held at once.
+    #[error("more than {most} rows since the last look: begin again from now")]
+    TooMany {
+        /// The bound.
+        most: usize,
+    },
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
