@@ -51,3 +51,23 @@ fn tower_service() {
         assert!(text.contains(line), "{line}\n{text}");
     }
 }
+
+#[test]
+fn tenant_job() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tenant_job")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "acme sees 3 of 4 events",
+            "acme: `pour the slab` printed for user:00000000-0000-0000-0000-00000000000a, asked in request-1",
+            "acme: there is no such note, asked in request-1",
+            "bolt sees 1 of 4 events",
+            "bolt: `paint the door` printed for user:00000000-0000-0000-0000-00000000000b, asked in request-2",
+            "dropped: the envelope is another tenant's",
+        ]
+    );
+}

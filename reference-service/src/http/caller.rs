@@ -27,29 +27,36 @@ pub struct Caller {
 
 /// The token of a request's last commit, for its answer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Committed(Arc<Mutex<Option<CommitToken>>>);
+struct Committed(Arc<Mutex<Option<CommitToken>>>);
 
 impl Committed {
     fn set(&self, token: &CommitToken) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
     }
 
-    /// None when the request has written nothing.
-    pub(crate) fn take(&self) -> Option<CommitToken> {
-        let token = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        token.filter(|token| token.xid().is_some())
+    fn token(&self) -> Option<CommitToken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Caller {
-    pub(crate) fn new(
-        app: App,
-        session: Session,
-        access: Access,
-        asked: Arc<AtomicBool>,
-        committed: Committed,
-    ) -> Self {
-        Self { app, session, access, asked, committed }
+    pub(super) fn new(app: App, session: Session, access: Access) -> Self {
+        Self { app, session, access, asked: Arc::default(), committed: Committed::default() }
+    }
+
+    /// Was the permission asked for?
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Was anything stored, or only looked at to its end?
+    pub(super) fn has_committed(&self) -> bool {
+        self.committed.token().is_some()
+    }
+
+    /// The token of the last commit; none when the request has written nothing.
+    pub(super) fn committed(&self) -> Option<CommitToken> {
+        self.committed.token().filter(|token| token.xid().is_some())
     }
 
     /// Begins the request's transaction.

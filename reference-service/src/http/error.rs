@@ -229,6 +229,12 @@ impl ApiError {
         self.code
     }
 
+    /// Did a move of the tenant to another home refuse it? Nothing was stored then.
+    fn is_moving(&self) -> bool {
+        let cause = self.cause.as_ref().and_then(|cause| cause.downcast_ref::<StorageError>());
+        cause.is_some_and(StorageError::is_moving)
+    }
+
     /// As it is answered to the request with this correlation id.
     pub fn respond(self, correlation: Option<&str>) -> Response {
         if let Some(cause) = &self.cause {
@@ -303,6 +309,10 @@ pub(crate) struct Carried(Arc<std::sync::Mutex<Option<ApiError>>>);
 impl Carried {
     pub(crate) fn take(&self) -> Option<ApiError> {
         self.0.lock().ok().and_then(|mut error| error.take())
+    }
+
+    pub(super) fn is_moving(&self) -> bool {
+        self.0.lock().is_ok_and(|error| error.as_ref().is_some_and(ApiError::is_moving))
     }
 }
 

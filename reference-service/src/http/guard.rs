@@ -1,15 +1,9 @@
 //! The pipeline around every route: correlation, panic, token, tenant, and the check that somebody asked.
 
-use std::{
-    net::SocketAddr,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{net::SocketAddr, panic::AssertUnwindSafe};
 
 use axum::{
+    body::Body,
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts, uri::Authority},
     middleware::Next,
@@ -20,8 +14,9 @@ use futures::FutureExt;
 use uuid::Uuid;
 
 use super::{
-    caller::{Caller, Committed},
+    caller::Caller,
     error::{ApiError, Carried},
+    moving::{Kept, Moving, may_be_refused, was_refused},
     route::Access,
 };
 use crate::app::App;
@@ -96,47 +91,55 @@ fn correlation_of(headers: &HeaderMap) -> String {
 }
 
 /// Around one route that is not public: token, tenant, session; afterwards, whether the permission was asked.
-pub async fn guard(State((app, access)): State<(App, Access)>, mut request: Request, next: Next) -> Response {
-    let asked = Arc::new(AtomicBool::new(false));
-    let committed = Committed::default();
-    match caller_of(app, access, &asked, committed.clone(), request).await {
-        Ok(ready) => request = ready,
-        Err(error) => return error.into_response(),
+pub async fn guard(State((app, access)): State<(App, Access)>, request: Request, next: Next) -> Response {
+    guarded(&app, access, request, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn guarded(app: &App, access: Access, request: Request, next: Next) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let mut caller = caller_of(app, access, &mut parts).await?;
+    if !may_be_refused(&parts.method) {
+        return Ok(answer(caller, parts, body, next).await);
     }
-    let mut response = next.run(request).await;
-    let token = committed.take().and_then(|token| HeaderValue::from_str(&token.to_string()).ok());
+    let kept = Kept::of(parts, body).await?;
+    let mut moving = Moving::new();
+    loop {
+        let answer = answer(caller.clone(), kept.parts(), kept.body(), next.clone()).await;
+        if caller.has_committed() || !was_refused(&answer) || !moving.wait().await {
+            return Ok(answer);
+        }
+        caller = caller_of(app, access, &mut kept.parts()).await?;
+    }
+}
+
+async fn answer(caller: Caller, mut parts: Parts, body: Body, next: Next) -> Response {
+    parts.extensions.insert(caller.clone());
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let token = caller.committed().and_then(|token| HeaderValue::from_str(&token.to_string()).ok());
     response.headers_mut().extend(token.map(|token| (HeaderName::from_static(COMMIT_TOKEN), token)));
-    if response.status().is_success() && !asked.load(Ordering::Relaxed) {
+    if response.status().is_success() && !caller.has_asked() {
         let error = ApiError::internal("a route answered without asking for its permission");
         return error.into_response();
     }
     response
 }
 
-async fn caller_of(
-    app: App,
-    access: Access,
-    asked: &Arc<AtomicBool>,
-    committed: Committed,
-    request: Request,
-) -> Result<Request, ApiError> {
-    let (mut parts, body) = request.into_parts();
+async fn caller_of(app: &App, access: Access, parts: &mut Parts) -> Result<Caller, ApiError> {
     let token = bearer(&parts.headers)?;
     let claims = app.tokens.verify(token).map_err(|error| ApiError::unauthenticated(error.to_string()))?;
     parts.extensions.insert(TokenTenant(claims.org_id));
-    let tenant = match app.tenants.resolve(&parts).await {
+    let tenant = match app.tenants.resolve(parts).await {
         Ok(tenant) => tenant,
         Err(error) => {
-            report_mismatch(&app, &error, claims.sub);
+            report_mismatch(app, &error, claims.sub);
             return Err(error.into());
         }
     };
-    let mut session = session_of(&parts, &tenant, Actor::user(claims.sub));
+    let mut session = session_of(parts, &tenant, Actor::user(claims.sub));
     if let Some(token) = parts.headers.get(COMMIT_TOKEN) {
         session = session.at_least(&commit_token(token)?);
     }
-    parts.extensions.insert(Caller::new(app, session, access, asked.clone(), committed));
-    Ok(Request::from_parts(parts, body))
+    Ok(Caller::new(app.clone(), session, access))
 }
 
 fn commit_token(value: &HeaderValue) -> Result<CommitToken, ApiError> {

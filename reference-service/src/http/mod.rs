@@ -4,6 +4,7 @@ pub mod caller;
 pub mod error;
 pub mod extract;
 pub mod guard;
+mod moving;
 pub mod openapi;
 pub mod page;
 pub mod route;

@@ -141,7 +141,7 @@ async fn a_database_that_is_not_ours_yet() {
     check(
         &home,
         &run(&["tenant", "create", "acme"], &url),
-        "Postgres says `relation \"platform.tenants\" does not exist`; run `formwork migrate`, which brings the \
+        "Postgres says `relation \"platform.database_regions\" does not exist`; run `formwork migrate`, which brings the \
          database up to date",
     );
     let elsewhere = cluster.url_of(LocalRole::App, "nowhere");

@@ -77,3 +77,14 @@ async fn a_key_is_shown_once() {
     assert!(nameless.sentence().contains("it needs a name"), "{nameless:?}");
     assert_eq!(api_key(&["create", "acme", "x", "--expires-in", "0"]).code, Some(2));
 }
+
+#[tokio::test]
+async fn a_reserved_name_is_given_to_no_tenant() {
+    let named = Named::new().await;
+    for (slug, name) in [("admin", "admin"), ("www", "www"), ("adm1n", "admin")] {
+        let refused = named.run(&["tenant", "create", slug]);
+        let sentence = format!("`{slug}` reads as `{name}`, which is reserved: choose another name");
+        assert_eq!(refused.sentence(), sentence);
+    }
+    named.run(&["tenant", "create", "acme"]).ok();
+}

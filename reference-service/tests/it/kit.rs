@@ -16,7 +16,7 @@ use formwork_service::{
     token::Tokens,
 };
 use formwork_tenancy::{
-    Actor, Isolation, Session, Tenant, Tenants,
+    Actor, HomePlace, Isolation, Session, Tenant, Tenants, TenantsBuilder,
     local_postgres::LocalRole,
     testing::{BASE_DOMAIN, TestDatabase},
 };
@@ -49,15 +49,37 @@ pub(crate) struct Service {
 impl Service {
     /// On a database of its own.
     pub(crate) async fn start() -> Self {
-        let db = Arc::new(TestDatabase::new(&sets()).await);
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with other databases for homes beside it.
+    pub(crate) async fn start_with(others: &[&str]) -> Self {
+        let db = Arc::new(TestDatabase::with_databases(&sets(), others).await);
         let tenants = db.tenants().clone();
         Self::serve(db, tenants, SigningKey::from_bytes(&[7; 32])).await
     }
 
     /// Another process on the same database, with nothing in memory yet.
     pub(crate) async fn another(&self) -> Self {
-        let tenants = self.db.connect(Tenants::builder().supports(&sets())).await;
+        self.another_by(Tenants::builder()).await
+    }
+
+    /// The same, told what the builder says.
+    pub(crate) async fn another_by(&self, builder: TenantsBuilder) -> Self {
+        let tenants = self.db.connect(builder.supports(&sets())).await;
         Self::serve(self.db.clone(), tenants, self.key.clone()).await
+    }
+
+    /// Another process that was told of the main database alone.
+    pub(crate) async fn another_of_main(&self) -> Self {
+        let builder = Tenants::builder().base_domain(BASE_DOMAIN).supports(&sets());
+        let tenants = builder.connect_with(self.db.options(LocalRole::App).await).await.unwrap();
+        Self::serve(self.db.clone(), tenants, self.key.clone()).await
+    }
+
+    /// Its database.
+    pub(crate) fn db(&self) -> &TestDatabase {
+        &self.db
     }
 
     async fn serve(db: Arc<TestDatabase>, tenants: Tenants, key: SigningKey) -> Self {
@@ -72,6 +94,11 @@ impl Service {
     /// A new tenant.
     pub(crate) async fn tenant(&self, slug: &str, isolation: Isolation) -> Site {
         Site { tenant: self.db.tenant(slug, isolation).await, service: self.clone() }
+    }
+
+    /// A new tenant with its home there.
+    pub(crate) async fn tenant_at(&self, slug: &str, place: HomePlace) -> Site {
+        Site { tenant: self.db.tenant_at(slug, place).await, service: self.clone() }
     }
 
     /// The same tenant, asked of another process.
@@ -222,6 +249,11 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// The same person, asking another process.
+    pub(crate) fn at(&self, service: &Service) -> Self {
+        Self { site: self.site.at(service), ..self.clone() }
+    }
+
     pub(crate) async fn send(&self, ask: Ask) -> Answer {
         self.site.ask(Some(&self.token), ask).await
     }

@@ -23,6 +23,7 @@ mod openapi;
 mod policy;
 mod problems;
 mod projects;
+mod routing;
 mod row_security;
 mod tasks;
 mod tenant;

@@ -16,6 +16,7 @@ const CLOSED: &[&str] = &[
     "api_keys",
     "database_regions",
     "homes",
+    "legal_holds",
     "memberships",
     "migration_failures",
     "migration_ledger",
@@ -28,6 +29,7 @@ const CLOSED: &[&str] = &[
     "tenant_domains",
     "tenant_imports",
     "tenant_moves",
+    "tenant_transitions",
     "tenants",
     "users",
 ];
