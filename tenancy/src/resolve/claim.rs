@@ -145,7 +145,7 @@ fn classify<'a>(names: Names<'_>, host: &'a ReadHost<'_>) -> Option<(Source, Wor
     // With bases below each other, the nearest counts.
     let below = names.base_domains.iter().filter_map(|base| host.below(base)).min_by_key(|slug| slug.len());
     match below {
-        Some(slug) => names.is_open(slug).then(|| (Source::Subdomain, Word::Slug(slug))),
+        Some(slug) => names.is_open(slug).then_some((Source::Subdomain, Word::Slug(slug))),
         None => Some((Source::Domain, Word::Domain(host.as_str()))),
     }
 }
