@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use moka::future::Cache;
 
-use crate::{ResolveError, StorageError, Tenant, Tenants, TxOptions};
+use crate::{StorageError, Tenant, Tenants, TxOptions};
 
 /// How long it is remembered where a region is.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -62,6 +62,11 @@ impl Tenants {
         self.regions.here.as_deref()
     }
 
+    /// Is the tenant served here? Told without a question.
+    pub(crate) fn is_in_this_region(&self, tenant: &Tenant) -> bool {
+        self.region().is_none_or(|here| here == tenant.region())
+    }
+
     /// Why the tenant is not served here, if it is not.
     pub(crate) async fn wrong_region(&self, tenant: &Tenant) -> Option<WrongRegion> {
         let here = self.regions.here.as_ref().filter(|here| ***here != *tenant.region())?;
@@ -71,14 +76,6 @@ impl Tenants {
             None
         });
         Some(WrongRegion { region: tenant.region().to_owned(), here: Arc::clone(here), place })
-    }
-
-    /// Refuses a tenant of another region.
-    pub(crate) async fn in_this_region(&self, tenant: Tenant) -> Result<Tenant, ResolveError> {
-        match self.wrong_region(&tenant).await {
-            None => Ok(tenant),
-            Some(wrong) => Err(ResolveError::WrongRegion(wrong)),
-        }
     }
 
     async fn place_of(&self, region: &str) -> Result<Option<String>, StorageError> {

@@ -166,7 +166,10 @@ impl Tenants {
     ///
     /// When the database fails.
     pub async fn by_slug(&self, slug: &str) -> Result<Option<Tenant>, StorageError> {
-        self.find(Key::Slug(slug.to_ascii_lowercase())).await
+        match slug.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => self.find_ref(KeyRef::Slug(&slug.to_ascii_lowercase())).await,
+            false => self.find_ref(KeyRef::Slug(slug)).await,
+        }
     }
 
     /// What the registry has answered, and from where, since this handle was connected.
@@ -189,14 +192,7 @@ impl Tenants {
         self.ask(Key::Id(id), true).await
     }
 
-    pub(crate) async fn find(&self, key: Key) -> Result<Option<Tenant>, StorageError> {
-        match self.remembered(key.as_ref()) {
-            Some(known) => Ok(known),
-            None => self.ask_or_remember(key).await,
-        }
-    }
-
-    /// The same without an allocation, when it is remembered.
+    /// Without an allocation, when it is remembered.
     pub(crate) async fn find_ref(&self, key: KeyRef<'_>) -> Result<Option<Tenant>, StorageError> {
         match self.remembered(key) {
             Some(known) => Ok(known),
@@ -205,7 +201,7 @@ impl Tenants {
     }
 
     /// What is known for sure, if it is; none: it must be asked for.
-    fn remembered(&self, key: KeyRef<'_>) -> Option<Option<Tenant>> {
+    pub(crate) fn remembered(&self, key: KeyRef<'_>) -> Option<Option<Tenant>> {
         let registry = &self.registry().0;
         let now = self.registry().now();
         self.renew_when_due(now);

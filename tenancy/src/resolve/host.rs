@@ -36,6 +36,13 @@ pub struct Host {
     is_name: bool,
 }
 
+/// The same, as it was read: borrowed where the text was in normal form already.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ReadHost<'a> {
+    text: Cow<'a, str>,
+    is_name: bool,
+}
+
 /// A text that is no host. It does not repeat the text, which is a stranger's and may be long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
@@ -62,24 +69,7 @@ impl Host {
 
     /// What stands before `.base`, when it is a name below `base`.
     pub(crate) fn below(&self, base: &Host) -> Option<&str> {
-        self.text.strip_suffix(base.as_str())?.strip_suffix('.')
-    }
-
-    fn name(text: &str) -> Result<Self, InvalidHost> {
-        let name = text.strip_suffix('.').unwrap_or(text);
-        if name.is_empty() {
-            return Err(InvalidHost::new("a host is missing"));
-        }
-        let text = to_ascii(name)?.into_owned();
-        match last_label_is_a_number(&text) {
-            false => Ok(Self { text, is_name: true }),
-            // What ends in a number is an address or nothing, whatever other programs make of `0x7f.1` (WHATWG URL,
-            // "ends in a number").
-            true => match text.parse::<Ipv4Addr>() {
-                Ok(address) => Ok(Self { text: address.to_string(), is_name: false }),
-                Err(_) => Err(InvalidHost::new("the host ends in a number and is no IPv4 address")),
-            },
-        }
+        below(&self.text, base)
     }
 }
 
@@ -88,6 +78,16 @@ impl FromStr for Host {
 
     /// Takes a port and drops it; refuses userinfo, paths, and everything that no host has.
     fn from_str(text: &str) -> Result<Self, InvalidHost> {
+        ReadHost::read(text).map(ReadHost::into_owned)
+    }
+}
+
+fn below<'a>(host: &'a str, base: &Host) -> Option<&'a str> {
+    host.strip_suffix(base.as_str())?.strip_suffix('.')
+}
+
+impl<'a> ReadHost<'a> {
+    pub(super) fn read(text: &'a str) -> Result<Self, InvalidHost> {
         if text.len() > ABSURD {
             return Err(InvalidHost::new("the host is too long"));
         }
@@ -98,7 +98,7 @@ impl FromStr for Host {
                 let address: Ipv6Addr = address
                     .parse()
                     .map_err(|_| InvalidHost::new("what stands in `[]` is no IPv6 address"))?;
-                Ok(Self { text: format!("[{address}]"), is_name: false })
+                Ok(Self { text: Cow::Owned(format!("[{address}]")), is_name: false })
             }
             None => {
                 let at = text.find(':').unwrap_or(text.len());
@@ -107,6 +107,51 @@ impl FromStr for Host {
                 Self::name(name)
             }
         }
+    }
+
+    fn name(text: &'a str) -> Result<Self, InvalidHost> {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        if name.is_empty() {
+            return Err(InvalidHost::new("a host is missing"));
+        }
+        let text = to_ascii(name)?;
+        match last_label_is_a_number(&text) {
+            false => Ok(Self { text, is_name: true }),
+            // What ends in a number is an address or nothing, whatever other programs make of `0x7f.1` (WHATWG URL,
+            // "ends in a number").
+            true => match text.parse::<Ipv4Addr>() {
+                Ok(address) => Ok(Self { text: Cow::Owned(address.to_string()), is_name: false }),
+                Err(_) => Err(InvalidHost::new("the host ends in a number and is no IPv4 address")),
+            },
+        }
+    }
+
+    pub(super) fn into_owned(self) -> Host {
+        Host { text: self.text.into_owned(), is_name: self.is_name }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn is_name(&self) -> bool {
+        self.is_name
+    }
+
+    /// Is it this one? The text says as well whether it is a name.
+    pub(super) fn is(&self, host: &Host) -> bool {
+        *self.text == *host.text
+    }
+
+    /// What stands before `.base`, when it is a name below `base`.
+    pub(super) fn below(&self, base: &Host) -> Option<&str> {
+        below(&self.text, base)
+    }
+}
+
+impl fmt::Display for ReadHost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -153,8 +198,28 @@ fn to_ascii(name: &str) -> Result<Cow<'_, str>, InvalidHost> {
 /// Labels of ASCII alone, none of them encoded: is it in lower case already?
 fn plain(name: &str) -> Option<bool> {
     let encoded = |label: &str| label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"));
-    let plain = name.len() <= LONGEST && name.split('.').all(|label| is_label(label) && !encoded(label));
-    plain.then(|| !name.bytes().any(|byte| byte.is_ascii_uppercase()))
+    let (mut is_lower, mut has_two_hyphens) = (true, false);
+    // Of the label so far. Every request comes through here, so it is gone over once.
+    let (mut length, mut last) = (0, b'-');
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' => length += 1,
+            b'A'..=b'Z' => (is_lower, length) = (false, length + 1),
+            b'-' if length > 0 => {
+                has_two_hyphens |= last == b'-';
+                length += 1;
+            }
+            b'.' if ends_label(length, last) => length = 0,
+            _ => return None,
+        }
+        last = byte;
+    }
+    let is_plain = name.len() <= LONGEST && ends_label(length, last);
+    (is_plain && !(has_two_hyphens && name.split('.').any(encoded))).then_some(is_lower)
+}
+
+fn ends_label(length: usize, last: u8) -> bool {
+    (1..=LONGEST_LABEL).contains(&length) && last != b'-'
 }
 
 /// Letters, digits and inner hyphens (RFC 1123, section 2.1).
@@ -245,6 +310,14 @@ mod tests {
         ] {
             assert_eq!(normal(given), None, "{:?}", given.get(..40).unwrap_or(given));
         }
+    }
+
+    #[test]
+    fn a_host_in_normal_form_is_read_where_it_stands() {
+        for text in ["acme.example.com", "acme.example.com.:8080", "a--b.example", "xn--bcher-kva.example"] {
+            assert!(matches!(ReadHost::read(text).unwrap().text, Cow::Borrowed(_)), "{text}");
+        }
+        assert!(matches!(ReadHost::read("Acme.example.com").unwrap().text, Cow::Owned(_)));
     }
 
     proptest! {

@@ -45,7 +45,7 @@ use self::{
     lookup::{Key, Memberships},
     rules::{HOST_AND_TOKEN, Rules},
 };
-use crate::{ResolveError, Status, Tenant, TenantId, Tenants, registry};
+use crate::{ResolveError, Status, Tenant, TenantId, Tenants, registry::KeyRef};
 
 /// Finds the tenant of a request, by rules of the application's own. Cheap to clone.
 ///
@@ -107,39 +107,58 @@ impl Tenants {
 
     async fn resolve_by(&self, rules: &Rules, parts: &Parts) -> Result<Resolution, ResolveError> {
         let names = Names { base_domains: self.base_domains(), reserved: self.reserved_names() };
-        let said = claim::read(rules, names, parts)?;
+        let host = claim::host(rules, parts)?;
+        let said = claim::read(rules, names, parts, host.as_ref())?;
         let mut found = Found::default();
-        // What a membership says depends on the others.
-        let (members, others): (SmallVec<[&Claim; 4]>, SmallVec<[&Claim; 4]>) =
-            said.claims.iter().partition(|claim| matches!(claim.word, Word::Subject(_)));
-        for claim in others.into_iter().chain(members) {
-            self.hear(&mut found, &said, claim).await?;
+        for claim in &said.claims {
+            if !self.hear_from_memory(&mut found, &said, claim)? {
+                // In a box, so that what memory answers does not carry the room that a question needs.
+                Box::pin(self.hear(&mut found, &said, claim)).await?;
+            }
         }
         let tenant = found.tenant.ok_or(ResolveError::Unnamed)?;
         serve(&tenant)?;
-        let tenant = self.in_this_region(tenant).await?;
-        Ok(Resolution {
-            tenant,
-            named_by: found.named_by,
-            api_key: found.api_key,
-            rest_of_path: said.rest_of_path.map(String::into_boxed_str),
-        })
+        if !self.is_in_this_region(&tenant)
+            && let Some(wrong) = Box::pin(self.wrong_region(&tenant)).await
+        {
+            return Err(ResolveError::WrongRegion(wrong));
+        }
+        let rest_of_path = said.rest_of_path.map(Into::into);
+        Ok(Resolution { tenant, named_by: found.named_by, api_key: found.api_key, rest_of_path })
+    }
+
+    /// Takes one claim to what has been found before, when what is remembered is enough for that. False: [`hear`]
+    /// must ask.
+    ///
+    /// [`hear`]: Self::hear
+    fn hear_from_memory(
+        &self,
+        found: &mut Found,
+        said: &Said<'_>,
+        claim: &Claim<'_>,
+    ) -> Result<bool, ResolveError> {
+        let source = claim.source;
+        let key = match claim.word {
+            Word::Slug(slug) => KeyRef::Slug(slug),
+            Word::Domain(host) => KeyRef::Domain(host),
+            // An identity needs no look-up when somebody has named the tenant already.
+            Word::Id(id) if found.tenant.is_some() => return found.agree_on(said, source, id).map(|()| true),
+            Word::Id(id) => KeyRef::Id(id),
+            Word::Subject(_) | Word::ApiKey(_) => return Ok(false),
+        };
+        match self.remembered(key) {
+            Some(Some(tenant)) => found.agree(said, source, tenant).map(|()| true),
+            Some(None) => Err(unknown(said, source)),
+            None => Ok(false),
+        }
     }
 
     /// Takes one claim to what has been found before, with which it must agree.
-    async fn hear(&self, found: &mut Found, said: &Said, claim: &Claim) -> Result<(), ResolveError> {
+    async fn hear(&self, found: &mut Found, said: &Said<'_>, claim: &Claim<'_>) -> Result<(), ResolveError> {
         let source = claim.source;
         match &claim.word {
-            Word::Slug(slug) => {
-                let key = registry::Key::Slug(slug.clone());
-                let tenant = self.find(key).await?.ok_or_else(|| unknown(said, source))?;
-                found.agree(said, source, tenant)
-            }
-            Word::Domain(host) => {
-                let key = registry::Key::Domain(host.as_str().to_owned());
-                let tenant = self.find(key).await?.ok_or_else(|| unknown(said, source))?;
-                found.agree(said, source, tenant)
-            }
+            Word::Slug(slug) => self.hear_key(found, said, source, KeyRef::Slug(slug)).await,
+            Word::Domain(host) => self.hear_key(found, said, source, KeyRef::Domain(host)).await,
             Word::Id(id) => self.hear_id(found, said, source, *id).await,
             Word::ApiKey(digest) => match self.api_key(digest).await? {
                 Key::Good { id, tenant } => {
@@ -152,24 +171,37 @@ impl Tenants {
         }
     }
 
+    async fn hear_key(
+        &self,
+        found: &mut Found,
+        said: &Said<'_>,
+        source: Source,
+        key: KeyRef<'_>,
+    ) -> Result<(), ResolveError> {
+        let tenant = self.find_ref(key).await?.ok_or_else(|| unknown(said, source))?;
+        found.agree(said, source, tenant)
+    }
+
     /// An identity needs no look-up when somebody has named the tenant already.
     async fn hear_id(
         &self,
         found: &mut Found,
-        said: &Said,
+        said: &Said<'_>,
         source: Source,
         id: TenantId,
     ) -> Result<(), ResolveError> {
         match &found.tenant {
             Some(_) => found.agree_on(said, source, id),
-            None => {
-                let tenant = self.by_id(id).await?.ok_or_else(|| unknown(said, source))?;
-                found.agree(said, source, tenant)
-            }
+            None => self.hear_key(found, said, source, KeyRef::Id(id)).await,
         }
     }
 
-    async fn hear_subject(&self, found: &mut Found, said: &Said, subject: Uuid) -> Result<(), ResolveError> {
+    async fn hear_subject(
+        &self,
+        found: &mut Found,
+        said: &Said<'_>,
+        subject: Uuid,
+    ) -> Result<(), ResolveError> {
         if let Some(tenant) = &found.tenant {
             return match self.is_member(tenant.id(), subject).await? {
                 true => found.agree_on(said, Source::Membership, tenant.id()),
@@ -193,18 +225,18 @@ struct Found {
 }
 
 impl Found {
-    fn agree(&mut self, said: &Said, source: Source, tenant: Tenant) -> Result<(), ResolveError> {
+    fn agree(&mut self, said: &Said<'_>, source: Source, tenant: Tenant) -> Result<(), ResolveError> {
         let id = tenant.id();
         self.tenant.get_or_insert(tenant);
         self.agree_on(said, source, id)
     }
 
-    fn agree_on(&mut self, said: &Said, source: Source, claimed: TenantId) -> Result<(), ResolveError> {
+    fn agree_on(&mut self, said: &Said<'_>, source: Source, claimed: TenantId) -> Result<(), ResolveError> {
         if let (Some(tenant), Some(named_by)) = (&self.tenant, self.named_by.first())
             && tenant.id() != claimed
         {
             return Err(ResolveError::Mismatch {
-                host: said.host.as_ref().map(Host::to_string),
+                host: said.host.map(ToString::to_string),
                 named: tenant.id(),
                 named_by: *named_by,
                 claimed,
@@ -217,8 +249,8 @@ impl Found {
 }
 
 /// Nobody has the name. Of a credential's tenant that is not there, nothing else is told.
-fn unknown(said: &Said, source: Source) -> ResolveError {
-    match (source, &said.host) {
+fn unknown(said: &Said<'_>, source: Source) -> ResolveError {
+    match (source, said.host) {
         (Source::Subdomain | Source::Domain, Some(host)) => {
             ResolveError::UnknownHost { host: host.to_string() }
         }

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderName, header::HOST, request::Parts};
 
 use super::{
-    host::{Host, InvalidHost},
+    host::{Host, InvalidHost, ReadHost},
     source::TrustedProxy,
 };
 
@@ -27,13 +27,20 @@ impl Host {
     ///
     /// When there are several hosts, or one that cannot be read. HTTP 400.
     pub fn of(parts: &Parts) -> Result<Option<Self>, InvalidHost> {
-        let target = parts.uri.authority().map(|authority| authority.as_str().parse::<Self>()).transpose()?;
+        Ok(ReadHost::of(parts)?.map(ReadHost::into_owned))
+    }
+}
+
+impl<'a> ReadHost<'a> {
+    /// As [`Host::of`].
+    pub(super) fn of(parts: &'a Parts) -> Result<Option<Self>, InvalidHost> {
+        let target = parts.uri.authority().map(|authority| Self::read(authority.as_str())).transpose()?;
         let header = only(&parts.headers, &HOST, "the request has several `Host` headers")?;
         match (target, header) {
             (None, None | Some("")) => Ok(None),
             (Some(target), None) => Ok(Some(target)),
-            (None, Some(header)) => header.parse().map(Some),
-            (Some(target), Some(header)) if header.parse() == Ok(target.clone()) => Ok(Some(target)),
+            (None, Some(header)) => Self::read(header).map(Some),
+            (Some(target), Some(header)) if Self::read(header).as_ref() == Ok(&target) => Ok(Some(target)),
             (Some(_), Some(_)) => {
                 Err(InvalidHost::new("the `Host` header names another host than the target"))
             }
@@ -41,12 +48,12 @@ impl Host {
     }
 
     /// The host that a proxy of our own says it was called by; without such a word, the request's.
-    pub(super) fn forwarded(parts: &Parts) -> Result<Option<Self>, InvalidHost> {
+    pub(super) fn forwarded(parts: &'a Parts) -> Result<Option<Self>, InvalidHost> {
         if parts.extensions.get::<TrustedProxy>().is_some() {
             let several = "the request has several `X-Forwarded-Host` headers";
             // A list in one header is no host either: its comma is refused.
             if let Some(forwarded) = only(&parts.headers, &FORWARDED_HOST, several)? {
-                return forwarded.parse().map(Some);
+                return Self::read(forwarded).map(Some);
             }
         }
         Self::of(parts)

@@ -1,9 +1,12 @@
 //! Which tenant a request is for, asked of a real registry.
 
+use std::{sync::Arc, time::Duration};
+
 use formwork_tenancy::{
-    ControlError, Isolation, NewTenant, ResolveError, TenantId, TokenTenant, local_postgres::LocalRole,
-    testing::TestDatabase,
+    ControlError, Isolation, NewTenant, RegistryOptions, ResolveError, TenantId, Tenants, TokenTenant,
+    limits::Clock, local_postgres::LocalRole, testing::TestDatabase,
 };
+use futures::FutureExt;
 use http::{Request, request::Parts};
 use sqlx::Connection;
 
@@ -50,6 +53,34 @@ async fn host_and_token_must_agree() {
     assert_eq!(tenants.resolve(&parts).await.unwrap().id(), b.id());
     parts.extensions.insert(TokenTenant(TenantId::generate()));
     assert!(matches!(tenants.resolve(&parts).await, Err(ResolveError::UnknownTenant)));
+}
+
+/// A clock that stands: nothing that is remembered grows old.
+#[derive(Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Duration {
+        Duration::from_secs(100)
+    }
+}
+
+#[tokio::test]
+async fn what_is_remembered_is_answered_without_waiting() {
+    let db = database().await;
+    let (a, b) = (db.tenant("a", Isolation::Shared).await, db.tenant("b", Isolation::Shared).await);
+    let options = RegistryOptions::new().clock(Arc::new(Still));
+    let tenants = db.connect(Tenants::builder().registry(options)).await;
+    let good = request("a.formwork.test", Some(a.id()));
+    let [mismatch, unknown] = [request("a.formwork.test", Some(b.id())), request("c.formwork.test", None)];
+    assert!(tenants.resolve(&good).now_or_never().is_none(), "it is not known yet");
+    assert_eq!(tenants.resolve(&good).await.unwrap().id(), a.id());
+    assert_eq!(tenants.resolve(&good).now_or_never().unwrap().unwrap().id(), a.id());
+    let error = tenants.resolve(&mismatch).now_or_never().unwrap().unwrap_err();
+    assert!(matches!(error, ResolveError::Mismatch { .. }), "{error}");
+    tenants.resolve(&unknown).await.unwrap_err();
+    let error = tenants.resolve(&unknown).now_or_never().unwrap().unwrap_err();
+    assert!(matches!(error, ResolveError::UnknownHost { .. }), "{error}");
 }
 
 #[tokio::test]
