@@ -7,14 +7,16 @@
 //! A [`Relationship`] is one stored fact: a [`Subject`] holds a relation on an [`Object`]. A [`Schema`]
 //! says which facts there can be and which permissions follow. A [`Graph`] is one tenant's facts in
 //! memory, at one moment. [`Authz`] keeps the graphs and asks them inside a transaction: [`Authz::check`]
-//! gives a [`Decision`], [`Authz::require`] a [`Grant`], which is evidence for the audit trail.
+//! gives a [`Decision`], [`Authz::require`] a [`Grant`], which is evidence for the audit trail. [`Following`]
+//! keeps the graphs up to date, a [`View`] answers outside of a transaction, a [`Watch`] tells what changes.
 //!
 //! # Guarantees
 //!
-//! - A question is answered from what is committed when the transaction first asks, and from the
-//!   transaction's own writes through [`Authz`]. What another transaction has not committed, or another
-//!   tenant has, changes no answer: the tuples stand under row security (PostgreSQL manual, "Row
-//!   Security Policies"), and a graph that has uncommitted writes in it is never shared.
+//! - A question is answered from what is committed when the transaction first asks, unless another
+//!   [`Consistency`] was chosen or a replica answers it, and from the transaction's own writes through
+//!   [`Authz`]. What another transaction has not committed, or another tenant has, changes no answer: the
+//!   tuples stand under row security (PostgreSQL manual, "Row Security Policies"), and a graph that has
+//!   uncommitted writes in it is never shared.
 //! - No committed change is missed, in whatever order transactions commit: the log is followed by
 //!   snapshots, not by ids (PostgreSQL manual, "Transaction ID and Snapshot Information Functions").
 //! - Any client's write counts: triggers log it in its own transaction.

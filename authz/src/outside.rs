@@ -52,7 +52,8 @@ impl Authz {
     /// The session's tenant as this handle's [`Consistency`] wants it, outside of a transaction.
     ///
     /// While the database cannot be reached, [`Consistency::MinimizeLatency`] goes on within its bound, and
-    /// [`View::age`] says how old the state is; all else fails with a retryable error until it is back.
+    /// [`Consistency::AtLeast`] where the state in memory has the token's commit; [`View::age`] says how old it is. All
+    /// else fails with a retryable error until the database is back.
     ///
     /// ```no_run
     /// # async fn example(

@@ -6,8 +6,9 @@
 //!
 //! [`Tenants`] is the handle that a service holds. It resolves a request to a [`Tenant`]; a [`Session`]
 //! is one [`Actor`]'s work for it; [`Tenants::begin`] turns that into a [`TenantTx`], the only way to the
-//! tenant's tables; its commit leaves a [`CommitToken`]. [`ControlPlane`] is the owner's side: migrations
-//! and provisioning. A [`Relay`] follows what all tenants have published, by a [`SnapshotCursor`]; a [`Sweep`] visits
+//! tenant's tables; its commit leaves a [`CommitToken`]. A [`Resolver`] takes the tenant from whatever it is told to.
+//! [`ControlPlane`] is the owner's side: migrations, provisioning, moves, a tenant in a file ([`archive`]); a
+//! [`lifecycle::Lifecycle`] suspends, holds and deletes. A [`Relay`] follows what all tenants have published, by a [`SnapshotCursor`]; a [`Sweep`] visits
 //! the tenants that have work.
 //!
 //! # Guarantees
