@@ -47,6 +47,7 @@ mod metrics;
 mod name;
 mod object;
 mod outside;
+mod packed;
 mod parse;
 mod past;
 mod read;
