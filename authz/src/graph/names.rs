@@ -1,9 +1,8 @@
 //! Ids of one type's objects as dense numbers, both ways; copies share what has not changed.
 //!
-//! A table has the keys themselves beside their numbers, three to a line of memory: finding one takes a
-//! line, seldom two, and no guess about what stands there. The way back is the place of the number's key.
+//! A table has the keys themselves beside their numbers, so that finding one takes one line of memory;
+//! the way back is the place of the number's key.
 
-use std::hint::black_box;
 use std::sync::Arc;
 
 use crate::graph::cow_map::CowMap;
@@ -17,53 +16,17 @@ const PLACE_BITS: u32 = 10;
 /// More shards than that have no number: it is well below the numbers that stand for what is absent.
 const MAX_NUMBER: u32 = 1 << (32 - PLACE_BITS + 5);
 
-/// Names of one line.
-const SLOTS: usize = 3;
-/// Of a place within its shard: the bits that say which of the line.
-const SLOT_BITS: u32 = 2;
-
-/// One line of memory, filled from the front.
 #[derive(Debug, Clone, Copy, Default)]
-#[repr(align(64))]
-struct Line {
-    keys: [[u8; 16]; SLOTS],
-    /// The numbers + 1; 0 where nothing stands.
-    numbers: [u32; SLOTS],
-}
-
-impl Line {
-    fn entries(&self) -> impl Iterator<Item = (usize, Key, u32)> {
-        let all = self.keys.iter().zip(self.numbers).enumerate();
-        all.filter_map(|(slot, (key, number))| Some((slot, Key::of_bytes(*key), number.checked_sub(1)?)))
-    }
-
-    /// The number of a key, `same` says whether that of a longer text is the one.
-    #[inline]
-    fn number(&self, key: Key, same: impl Fn(u32) -> bool) -> Option<u32> {
-        if key.is_long() {
-            return self
-                .entries()
-                .find(|&(_, other, number)| other == key && same(number))
-                .map(|found| found.2);
-        }
-        // All three are compared: which one it is cannot be guessed, and a wrong guess would wait for memory.
-        let pairs = self.keys.iter().zip(self.numbers);
-        let found = pairs
-            .fold(0, |found, (other, number)| found | if Key::of_bytes(*other) == key { number } else { 0 });
-        found.checked_sub(1)
-    }
-
-    /// Whether a search ends here.
-    #[inline]
-    fn has_room(&self) -> bool {
-        self.numbers.last() == Some(&0)
-    }
+struct Entry {
+    key: [u8; 16],
+    /// The number + 1; 0 where nothing stands.
+    number: u32,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     /// Open tables.
-    shards: CowVec<Arc<[Line]>>,
+    shards: CowVec<Arc<[Entry]>>,
     /// By number: shard and place.
     places: CowVec<u32>,
     /// By number: text that is longer than its key.
@@ -78,9 +41,7 @@ impl Names {
     pub(crate) fn name(&self, number: u32) -> Option<Name<'_>> {
         let place = *self.places.get(number as usize)?;
         let table = self.shards.get((place >> PLACE_BITS) as usize)?;
-        let place = place & ((1 << PLACE_BITS) - 1);
-        let line = table.get((place >> SLOT_BITS) as usize)?;
-        let key = line.keys.get((place & ((1 << SLOT_BITS) - 1)) as usize)?;
+        let key = &table.get((place & ((1 << PLACE_BITS) - 1)) as usize)?.key;
         if Key::of_bytes(*key).is_long() { self.text(number).map(Name::Text) } else { Key::name(key) }
     }
 
@@ -104,11 +65,10 @@ impl Names {
     fn seek_key<'n>(&'n self, hash: u64, key: Key, name: &'n str) -> Seek<'n> {
         let shards = self.shards.len();
         let shard = if shards == 0 { None } else { self.shards.get(shard_of(hash, shards)) };
-        let table: &[Line] = shard.map_or(&[], |table| table);
+        let table: &[Entry] = shard.map_or(&[], |table| table);
         let at = start(table, hash);
-        // Read here, so that whoever seeks several waits for all of them at once.
-        black_box(table.get(at).map(|line| line.has_room()));
-        Seek { names: self, table, key, name, at }
+        let entry = table.get(at).copied().unwrap_or_default();
+        Seek { names: self, table, key, name, at, entry }
     }
 
     /// The next number for a name that is not known yet; `None` when there are too many.
@@ -136,8 +96,8 @@ impl Names {
     fn enter(&mut self, hash: &NameHash, space: u32, name: Hashed) -> Option<()> {
         let shard = shard_of(name.0, self.shards.len());
         let table = self.shards.get_mut(shard)?;
-        let used = table.iter().flat_map(Line::entries).count();
-        if (used + 1) * 8 > table.len() * SLOTS * 7 {
+        let used = table.iter().filter(|entry| entry.number != 0).count();
+        if (used + 1) * 8 > table.len() * 7 {
             let all: Vec<Hashed> = entries_of(table, hash, space).chain([name]).collect();
             *table = table_of(&all);
             let moved = Arc::clone(table);
@@ -149,9 +109,9 @@ impl Names {
         Some(())
     }
 
-    fn note_places(&mut self, shard: usize, table: &[Line]) {
-        for (place, number) in places_of(table) {
-            if let Some(noted) = self.places.get_mut(number as usize) {
+    fn note_places(&mut self, shard: usize, table: &[Entry]) {
+        for (place, entry) in table.iter().enumerate().filter(|(_, entry)| entry.number != 0) {
+            if let Some(noted) = self.places.get_mut(entry.number as usize - 1) {
                 *noted = place_of(shard, place);
             }
         }
@@ -166,11 +126,11 @@ impl Names {
                 shard.push(*entry);
             }
         }
-        let tables: Vec<Arc<[Line]>> = shards.iter().map(|shard| table_of(shard)).collect();
+        let tables: Vec<Arc<[Entry]>> = shards.iter().map(|shard| table_of(shard)).collect();
         let mut places = vec![0; entries.len()];
         for (shard, table) in tables.iter().enumerate() {
-            for (place, number) in places_of(table) {
-                if let Some(noted) = places.get_mut(number as usize) {
+            for (place, entry) in table.iter().enumerate().filter(|(_, entry)| entry.number != 0) {
+                if let Some(noted) = places.get_mut(entry.number as usize - 1) {
                     *noted = place_of(shard, place);
                 }
             }
@@ -180,7 +140,7 @@ impl Names {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let tables: usize = self.shards.iter().map(|table| table.len() * size_of::<Line>() + 64).sum();
+        let tables: usize = self.shards.iter().map(|table| table.len() * size_of::<Entry>() + 16).sum();
         let texts: usize = self.texts.iter().map(|(_, text)| text.len() + 16).sum();
         self.places.bytes() + self.shards.bytes() + self.texts.bytes() + texts + tables
     }
@@ -189,40 +149,37 @@ impl Names {
 /// A name that is being looked for.
 pub(crate) struct Seek<'n> {
     names: &'n Names,
-    table: &'n [Line],
+    table: &'n [Entry],
     key: Key,
     name: &'n str,
     at: usize,
+    /// What stands there.
+    entry: Entry,
 }
 
 impl Seek<'_> {
     #[inline]
     pub(crate) fn number(mut self) -> Option<u32> {
-        loop {
-            let line = self.table.get(self.at)?;
-            let number = line.number(self.key, |number| self.names.text(number) == Some(self.name));
-            if number.is_some() || line.has_room() {
-                return number;
+        while let Some(number) = self.entry.number.checked_sub(1) {
+            let text = || !self.key.is_long() || self.names.text(number) == Some(self.name);
+            if Key::of_bytes(self.entry.key) == self.key && text() {
+                return Some(number);
             }
-            self.at = after(self.table, self.at);
+            self.at = if self.at + 1 == self.table.len() { 0 } else { self.at + 1 };
+            self.entry = *self.table.get(self.at)?;
         }
+        None
     }
 }
 
 /// Hash, key and number.
 type Hashed = (u64, Key, u32);
 
-fn entries_of<'t>(table: &'t [Line], hash: &NameHash, space: u32) -> impl Iterator<Item = Hashed> + use<'t> {
+fn entries_of<'t>(table: &'t [Entry], hash: &NameHash, space: u32) -> impl Iterator<Item = Hashed> + use<'t> {
     let hash = *hash;
-    let all = table.iter().flat_map(Line::entries);
-    all.map(move |(_, key, number)| (hash.hash(space, key), key, number))
-}
-
-/// Places and numbers.
-fn places_of(table: &[Line]) -> impl Iterator<Item = (usize, u32)> {
-    let lines = table.iter().enumerate();
-    lines.flat_map(|(at, line)| {
-        line.entries().map(move |(slot, _, number)| ((at << SLOT_BITS) | slot, number))
+    table.iter().filter_map(move |entry| {
+        let (key, number) = (Key::of_bytes(entry.key), entry.number.checked_sub(1)?);
+        Some((hash.hash(space, key), key, number))
     })
 }
 
@@ -238,35 +195,29 @@ fn place_of(shard: usize, place: usize) -> u32 {
 
 /// Where the search for a hash begins.
 #[inline]
-fn start(table: &[Line], hash: u64) -> usize {
+fn start(table: &[Entry], hash: u64) -> usize {
     ((u64::from(hash as u32) * table.len() as u64) >> 32) as usize
 }
 
-#[inline]
-fn after(table: &[Line], at: usize) -> usize {
-    if at + 1 == table.len() { 0 } else { at + 1 }
-}
-
-fn table_of(entries: &[Hashed]) -> Arc<[Line]> {
-    // A quarter is free: room to grow, and a search always meets a line that is not full.
-    let mut table = vec![Line::default(); entries.len() * 4 / (3 * SLOTS) + 1];
+fn table_of(entries: &[Hashed]) -> Arc<[Entry]> {
+    // Room to grow, and never full: a search always meets a free place.
+    let mut table = vec![Entry::default(); entries.len() * 4 / 3 + 2];
     for &entry in entries {
         put(&mut table, entry);
     }
     table.into()
 }
 
-fn put(table: &mut [Line], (hash, key, number): Hashed) -> Option<usize> {
+fn put(table: &mut [Entry], (hash, key, number): Hashed) -> Option<usize> {
     let mut at = start(table, hash);
-    loop {
-        let line = table.get_mut(at)?;
-        let mut slots = line.keys.iter_mut().zip(&mut line.numbers).enumerate();
-        if let Some((slot, free)) = slots.find(|(_, (_, number))| **number == 0) {
-            (*free.0, *free.1) = (key.bytes(), number + 1);
-            return Some((at << SLOT_BITS) | slot);
+    while let Some(entry) = table.get_mut(at) {
+        if entry.number == 0 {
+            *entry = Entry { key: key.bytes(), number: number + 1 };
+            return Some(at);
         }
-        at = after(table, at);
+        at = if at + 1 == table.len() { 0 } else { at + 1 };
     }
+    None
 }
 
 /// Gives numbers to names in bulk; then they are [`Names`].
@@ -276,14 +227,14 @@ pub(crate) struct NamesBuilder {
     all: Vec<Hashed>,
     texts: CowMap<u32, Arc<str>>,
     /// As a table of [`Names`].
-    table: Vec<Line>,
+    table: Vec<Entry>,
 }
 
 impl NamesBuilder {
     /// The number of a name, new or known; `None` when there are too many.
     pub(crate) fn intern(&mut self, hash: &NameHash, space: u32, name: &str) -> Option<u32> {
-        if self.all.len() + 1 > self.table.len() * 2 {
-            self.table = vec![Line::default(); self.all.len() + 8];
+        if (self.all.len() + 1) * 3 > self.table.len() * 2 {
+            self.table = vec![Entry::default(); (self.all.len() + 8) * 3];
             for &entry in &self.all {
                 put(&mut self.table, entry);
             }
@@ -291,19 +242,15 @@ impl NamesBuilder {
         let key = hash.key(name);
         let hash = hash.hash(space, key);
         let mut at = start(&self.table, hash);
-        loop {
-            let line = self.table.get(at)?;
-            let same = |known| self.texts.get(known).is_some_and(|text| **text == *name);
-            if let Some(known) = line.number(key, same) {
+        while let Some(known) = self.table.get(at)?.number.checked_sub(1) {
+            let text = || !key.is_long() || self.texts.get(known).is_some_and(|text| **text == *name);
+            if Key::of_bytes(self.table.get(at)?.key) == key && text() {
                 return Some(known);
             }
-            if line.has_room() {
-                break;
-            }
-            at = after(&self.table, at);
+            at = if at + 1 == self.table.len() { 0 } else { at + 1 };
         }
         let number = u32::try_from(self.all.len()).ok().filter(|&number| number < MAX_NUMBER)?;
-        put(&mut self.table, (hash, key, number))?;
+        *self.table.get_mut(at)? = Entry { key: key.bytes(), number: number + 1 };
         if key.is_long() {
             self.texts.insert(number, name.into());
         }
@@ -366,7 +313,8 @@ mod tests {
             assert_eq!(names.add(&hash, 0, name), Some(number));
         }
         let of_one = hash.hash(0, hash.key("one"));
-        assert_eq!(names.seek_key(of_one, hash.key("two"), "two").number(), None);
+        // It may be met on the way from there, but the other one's number is never given.
+        assert_ne!(names.seek_key(of_one, hash.key("two"), "two").number(), Some(0));
         assert_eq!(names.seek_key(of_one, hash.key("one"), "one").number(), Some(0));
     }
 }
