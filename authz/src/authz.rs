@@ -120,7 +120,7 @@ impl Authz {
         let schema = &self.inner.schema;
         let slot = || {
             let object_type = schema.type_id(relationship.object().object_type())?;
-            schema.type_info(object_type)?.slot_ids.get(relationship.relation()).copied()
+            schema.type_info(object_type)?.slot_ids.get(relationship.relation())
         };
         slot().is_some_and(|slot| self.inner.denying.contains(&slot))
     }

@@ -49,6 +49,7 @@ mod metrics;
 mod name;
 mod object;
 mod outside;
+mod packed;
 mod parse;
 mod past;
 mod read;

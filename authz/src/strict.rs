@@ -72,7 +72,7 @@ impl Authz {
         let type_id = schema
             .type_id(object.object_type())
             .ok_or_else(|| CheckError::unknown_type(schema, object.object_type()))?;
-        let slot = schema.type_info(type_id).and_then(|info| info.slot_ids.get(permission).copied());
+        let slot = schema.type_info(type_id).and_then(|info| info.slot_ids.get(permission));
         let slot = slot.ok_or_else(|| CheckError::unknown_permission(schema, type_id, permission))?;
         Ok(schema.group(slot).is_none_or(|group| !group.plain))
     }

@@ -160,7 +160,7 @@ impl Graph {
     }
 
     pub(super) fn group_of(&self, type_id: u32, name: &str) -> Result<u32, CheckError> {
-        let slot = self.schema.type_info(type_id).and_then(|info| info.slot_ids.get(name).copied());
+        let slot = self.schema.type_info(type_id).and_then(|info| info.slot_ids.get(name));
         slot.ok_or_else(|| CheckError::unknown_permission(&self.schema, type_id, name))
     }
 }

@@ -11,10 +11,11 @@ use std::ops::Deref;
 
 use uuid::Uuid;
 
+use crate::packed::{SHORT, fold, pack};
+
 /// The last byte of a short text is its length, that of a UUID its variant (a byte of 0x80 to 0xbf), and
 /// this one of a longer text.
 const LONG: u8 = 0xff;
-const SHORT: usize = 15;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key(u128);
@@ -47,8 +48,8 @@ impl NameHash {
     #[inline]
     pub(super) fn key(&self, name: &str) -> Key {
         let bytes = name.as_bytes();
-        if bytes.len() <= SHORT {
-            return Key(short(bytes));
+        if let Some(short) = pack(bytes) {
+            return Key(short);
         }
         uuid(bytes).unwrap_or_else(|| {
             let (low, high) = (self.long(bytes, self.first), self.long(bytes, self.third));
@@ -70,29 +71,6 @@ impl NameHash {
         let last = rest.iter().fold(0, |last, &byte| (last << 8) | u64::from(byte));
         fold(state ^ last, self.third)
     }
-}
-
-/// Both halves of the product, so that every bit of the input reaches every bit of the output.
-#[inline]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    (product as u64) ^ ((product >> 64) as u64)
-}
-
-/// At most fifteen bytes and their number, by at most two reads.
-#[inline]
-fn short(bytes: &[u8]) -> u128 {
-    let len = bytes.len();
-    let text = if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        let last = u64::from_le_bytes(*last).checked_shr((16 - len as u32) * 8).unwrap_or(0);
-        u128::from(u64::from_le_bytes(*first)) | (u128::from(last) << 64)
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let last = u64::from(u32::from_le_bytes(*last)) >> ((8 - len) * 8);
-        u128::from(u64::from(u32::from_le_bytes(*first)) | (last << 32))
-    } else {
-        bytes.iter().rev().fold(0, |text, &byte| (text << 8) | u128::from(byte))
-    };
-    text | ((len as u128) << 120)
 }
 
 /// A UUID as one writes it, in small letters and of the usual variant; its byte of the variant last.

@@ -313,7 +313,8 @@ mod tests {
             assert_eq!(names.add(&hash, 0, name), Some(number));
         }
         let of_one = hash.hash(0, hash.key("one"));
-        assert_eq!(names.seek_key(of_one, hash.key("two"), "two").number(), None);
+        // It may be met on the way from there, but the other one's number is never given.
+        assert_ne!(names.seek_key(of_one, hash.key("two"), "two").number(), Some(0));
         assert_eq!(names.seek_key(of_one, hash.key("one"), "one").number(), Some(0));
     }
 }

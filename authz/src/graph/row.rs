@@ -37,11 +37,11 @@ impl<'a> Row<'a> {
     /// wrote.
     pub(crate) fn place(&self, schema: &Schema) -> Option<Place> {
         let object_type = schema.type_id(self.object_type)?;
-        let slot = *schema.type_info(object_type)?.slot_ids.get(self.relation)?;
+        let slot = schema.type_info(object_type)?.slot_ids.get(self.relation)?;
         let subject_type = schema.type_id(self.subject_type)?;
         let (subject, named) = match self.subject_relation {
             Some(relation) => {
-                let target = *schema.type_info(subject_type)?.slot_ids.get(relation)?;
+                let target = schema.type_info(subject_type)?.slot_ids.get(relation)?;
                 (SubjectKind::Userset(target), true)
             }
             None if self.subject_id == WILDCARD => (SubjectKind::Wildcard(subject_type), false),

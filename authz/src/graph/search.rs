@@ -363,7 +363,7 @@ impl<'g> Search<'g> {
         }
         for &object in above {
             let record = table.record(object);
-            if !group.ops.is_empty() || self.steps == 0 {
+            if !group.ops.is_empty() || self.steps == 0 || depth <= 1 {
                 best = best.max(self.on(object, group, &record, (depth - 1, true)));
             } else {
                 self.steps -= 1;

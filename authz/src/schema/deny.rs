@@ -91,7 +91,7 @@ mod tests {
                  relation banned: user | team#member
                  permission view = viewer - banned
              }",
-            &["`document#banned`", "`team#member`"],
+            &["document#banned", "team#member"],
         );
     }
 
@@ -104,7 +104,7 @@ mod tests {
                  relation site: site
                  permission sign = site.all(manager)
              }",
-            &["`permit#site`"],
+            &["permit#site"],
         );
     }
 }

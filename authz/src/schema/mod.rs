@@ -13,6 +13,7 @@ pub(crate) mod expression;
 mod format;
 mod lex;
 mod load;
+mod name_table;
 mod openfga;
 mod parse;
 mod partial;
@@ -26,12 +27,11 @@ mod syntax;
 
 use std::fmt;
 
-use rustc_hash::FxHashMap;
-
 pub use build::{Allowed, Definition, Module, Rewrite};
 pub use convert::ConversionError;
 pub use diagnostic::{Diagnostic, SchemaError};
 pub use format::format_native;
+use name_table::NameTable;
 pub use openfga::format_openfga;
 pub(crate) use program::{Group, Op, Program};
 pub(crate) use rule::{AllowedSubject, Deprecation, Dialect, Rule, SlotKind};
@@ -79,7 +79,7 @@ pub struct Source<'a> {
 /// ```
 pub struct Schema {
     pub(crate) types: Vec<TypeInfo>,
-    pub(crate) type_ids: FxHashMap<Box<str>, u32>,
+    pub(crate) type_ids: NameTable,
     pub(crate) slots: Vec<SlotInfo>,
     pub(crate) edges: Vec<EdgeInfo>,
     /// In the order of the text.
@@ -99,7 +99,7 @@ pub(crate) struct TypeInfo {
     pub(crate) doc: Box<str>,
     pub(crate) deprecated: Option<Deprecation>,
     pub(crate) origin: Origin,
-    pub(crate) slot_ids: FxHashMap<Box<str>, u32>,
+    pub(crate) slot_ids: NameTable,
     /// In the order of the text.
     pub(crate) slots: Vec<u32>,
 }
@@ -136,6 +136,13 @@ pub(crate) enum SubjectKind {
     Wildcard(u32),
     /// Everyone of a relation or permission.
     Userset(u32),
+}
+
+impl TypeInfo {
+    /// The names of its relations and permissions, in the order of the text.
+    fn names<'s>(&self, slots: &'s [SlotInfo]) -> impl Iterator<Item = &'s str> {
+        self.slots.iter().filter_map(|&slot| slots.get(slot as usize)).map(|slot| &*slot.name)
+    }
 }
 
 impl Schema {
@@ -271,7 +278,7 @@ impl Schema {
         let info = self.type_info(self.type_id(object_type)?)?;
         match name {
             None => Some(&info.doc),
-            Some(name) => Some(&self.slot(*info.slot_ids.get(name)?)?.doc),
+            Some(name) => Some(&self.slot(info.slot_ids.get(name)?)?.doc),
         }
     }
 
@@ -287,7 +294,7 @@ impl Schema {
     }
 
     fn slot_id(&self, object_type: &str, name: &str) -> Option<u32> {
-        self.type_info(self.type_id(object_type)?)?.slot_ids.get(name).copied()
+        self.type_info(self.type_id(object_type)?)?.slot_ids.get(name)
     }
 
     fn edge_text(&self, edge: u32) -> Option<String> {
@@ -299,7 +306,7 @@ impl Schema {
     }
 
     pub(crate) fn type_id(&self, name: &str) -> Option<u32> {
-        self.type_ids.get(name).copied()
+        self.type_ids.get(name)
     }
 
     pub(crate) fn type_info(&self, id: u32) -> Option<&TypeInfo> {

@@ -75,7 +75,7 @@ impl Schema {
         ];
         for (type_name, name) in named {
             let (Some(type_id), Some(name)) = (self.type_id(type_name), name) else { continue };
-            if !self.type_info(type_id).is_some_and(|info| info.slot_ids.contains_key(name)) {
+            if !self.type_info(type_id).is_some_and(|info| info.slot_ids.contains(name)) {
                 let near = meant(self.near_slot(type_id, name));
                 return format!("`{type_name}` has no relation or permission `{name}`{near}");
             }

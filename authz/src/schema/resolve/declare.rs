@@ -5,6 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::name::nearest;
 use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, Span};
+use crate::schema::name_table::NameTable;
 use crate::schema::resolve::names::did_you_mean;
 use crate::schema::resolve::{Language, Resolver};
 use crate::schema::rule::{ConditionInfo, Dialect, ParameterType, Rule, SlotKind};
@@ -20,7 +21,7 @@ impl<'d, 'a> Resolver<'d, 'a> {
             language,
             faults,
             types: Vec::new(),
-            type_ids: FxHashMap::default(),
+            type_ids: NameTable::default(),
             slots: Vec::new(),
             places: Vec::new(),
             edges: Vec::new(),
@@ -36,9 +37,8 @@ impl<'d, 'a> Resolver<'d, 'a> {
             resolver.declare_type(definition, &mut type_places);
         }
         // What extends a type is numbered with it, as if it stood there: so it does when it is printed.
-        let number = |definition: &Definition| {
-            resolver.type_ids.get(definition.name.text.as_str()).copied().unwrap_or(u32::MAX)
-        };
+        let number =
+            |definition: &Definition| resolver.type_ids.get(&definition.name.text).unwrap_or(u32::MAX);
         let mut definitions: Vec<&'d Definition> = file.definitions.iter().collect();
         definitions.sort_by_key(|definition| number(definition));
         for definition in definitions {
@@ -53,27 +53,27 @@ impl<'d, 'a> Resolver<'d, 'a> {
     fn declare_type(&mut self, definition: &'d Definition, type_places: &mut Vec<Span>) {
         let name = &definition.name;
         self.reserved(name);
-        if let Some(&first) = self.type_ids.get(name.text.as_str()) {
+        if let Some(first) = self.type_ids.get(&name.text) {
             let first = type_places.get(first as usize).copied().unwrap_or_default();
             let message = format!("`{}` is defined twice", name.text);
             self.faults.report_again(Code::TypeTwice, name.span, message, first);
             return;
         }
-        self.type_ids.insert(name.text.as_str().into(), self.types.len() as u32);
+        self.type_ids.insert(&name.text, self.types.len() as u32);
         type_places.push(name.span);
         self.types.push(TypeInfo {
             name: name.text.as_str().into(),
             doc: definition.doc.as_str().into(),
             deprecated: definition.deprecated.clone(),
             origin: definition.origin.clone(),
-            slot_ids: FxHashMap::default(),
+            slot_ids: NameTable::default(),
             slots: Vec::new(),
         });
     }
 
     fn declare_items(&mut self, definition: &'d Definition) {
         let name = &definition.name;
-        let Some(&type_id) = self.type_ids.get(name.text.as_str()) else {
+        let Some(type_id) = self.type_ids.get(&name.text) else {
             let types = &self.types;
             let message = format!("cannot extend the unknown type `{}`", name.text);
             self.faults.report_with(Code::ExtendsUnknown, name.span, message, || {
@@ -95,13 +95,13 @@ impl<'d, 'a> Resolver<'d, 'a> {
         self.reserved(name);
         let slot = self.slots.len() as u32;
         let Some(info) = self.types.get_mut(type_id as usize) else { return };
-        if let Some(&first) = info.slot_ids.get(name.text.as_str()) {
+        if let Some(first) = info.slot_ids.get(&name.text) {
             let first = self.places.get(first as usize).map_or(name.span, |name| name.span);
             let message = format!("`{}` is declared twice", name.text);
             self.faults.report_again(Code::SlotTwice, name.span, message, first);
             return;
         }
-        info.slot_ids.insert(name.text.as_str().into(), slot);
+        info.slot_ids.insert(&name.text, slot);
         info.slots.push(slot);
         self.places.push(name);
         let kind = match &item.body {

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::schema::code::Code;
 use crate::schema::diagnostic::{Diagnostics, SchemaError, Span};
+use crate::schema::name_table::NameTable;
 use crate::schema::program::{self, MAX_STEPS, Program, Unfit};
 use crate::schema::rule::{ConditionInfo, Dialect};
 use crate::schema::syntax::{Condition, File, Name};
@@ -45,7 +46,7 @@ struct Resolver<'d, 'a> {
     language: Language,
     faults: Diagnostics<'a>,
     types: Vec<TypeInfo>,
-    type_ids: FxHashMap<Box<str>, u32>,
+    type_ids: NameTable,
     slots: Vec<SlotInfo>,
     /// Where each relation and permission is named.
     places: Vec<&'d Name>,

@@ -7,7 +7,7 @@ use crate::schema::syntax::Name;
 
 impl Resolver<'_, '_> {
     pub(super) fn type_named(&mut self, name: &Name) -> Option<u32> {
-        let found = self.type_ids.get(name.text.as_str()).copied();
+        let found = self.type_ids.get(&name.text);
         let Some(id) = found else {
             let types = &self.types;
             self.faults.report_with(
@@ -29,14 +29,14 @@ impl Resolver<'_, '_> {
     pub(super) fn slot_named(&mut self, type_id: u32, name: &Name) -> Option<u32> {
         let found = self.slot_of(type_id, &name.text);
         let Some(slot) = found else {
-            let info = self.types.get(type_id as usize);
+            let (info, slots) = (self.types.get(type_id as usize), &self.slots);
             let type_name = info.map_or("", |info| &info.name);
             let message = format!("`{type_name}` has no relation or permission `{}`", name.text);
             self.faults.report_with(Code::UnknownSlot, name.span, message, || {
                 if name.text == "self" {
                     return Some("write `use self` at the top to name the object itself".to_owned());
                 }
-                let names = info.into_iter().flat_map(|info| info.slot_ids.keys()).map(|name| &**name);
+                let names = info.into_iter().flat_map(|info| info.names(slots));
                 nearest(&name.text, names).map(did_you_mean)
             });
             return None;
@@ -72,7 +72,7 @@ impl Resolver<'_, '_> {
     }
 
     pub(super) fn slot_of(&self, type_id: u32, name: &str) -> Option<u32> {
-        self.types.get(type_id as usize)?.slot_ids.get(name).copied()
+        self.types.get(type_id as usize)?.slot_ids.get(name)
     }
 }
 

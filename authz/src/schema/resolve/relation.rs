@@ -18,7 +18,7 @@ struct Seen {
 
 impl<'d> Resolver<'d, '_> {
     pub(super) fn definition(&mut self, definition: &'d Definition, stored: bool) {
-        let Some(&type_id) = self.type_ids.get(definition.name.text.as_str()) else { return };
+        let Some(type_id) = self.type_ids.get(&definition.name.text) else { return };
         for item in &definition.items {
             let Some(slot) = self.slot_of(type_id, &item.name.text) else { continue };
             // A second declaration of the name has been reported and has no number of its own.

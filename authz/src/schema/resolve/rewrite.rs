@@ -120,13 +120,13 @@ impl Resolver<'_, '_> {
     fn unknown_target(&mut self, relation: &Name, target: &Name, subject_types: &[u32]) {
         let message =
             format!("no type of `{}` has a relation or permission `{}`", relation.text, target.text);
-        let types = &self.types;
+        let (types, slots) = (&self.types, &self.slots);
         // What nobody holds takes nothing away: behind a minus a misspelt name would let everybody in.
         let lets_pass = self.language.dialect == Dialect::Native && !self.subtracted;
         let code = if lets_pass { Code::ArrowNowhere } else { Code::UnknownTarget };
         self.faults.report_with(code, target.span, message, || {
             let infos = subject_types.iter().filter_map(|&id| types.get(id as usize));
-            let names = infos.flat_map(|info| info.slot_ids.keys()).map(|name| &**name);
+            let names = infos.flat_map(|info| info.names(slots));
             nearest(&target.text, names).map(did_you_mean)
         });
     }
