@@ -4,7 +4,8 @@ use axum::{extract::Path, http::StatusCode};
 use chrono::{DateTime, Utc};
 use formwork_authz::Object;
 use formwork_entity_links::{
-    Direction, End, EntityResolver, Link, LinkError, LinkType, LinkTypes, Linked, StoredLink,
+    Direction, End, EntityResolver, InvalidLinkType, Link, LinkError, LinkType, LinkTypes, Linked, Selection,
+    StoredLink,
 };
 use formwork_tenancy::{Cursor, StorageError, TenantTx};
 use schemars::JsonSchema;
@@ -31,20 +32,23 @@ pub const MODULE: Module = Module {
 };
 
 /// The link types of the service.
-pub fn types() -> LinkTypes {
+///
+/// # Errors
+///
+/// When one of them cannot be one.
+pub fn types() -> Result<LinkTypes, InvalidLinkType> {
     [
-        ("blocks", "blocked_by"),
-        ("duplicates", "duplicated_by"),
-        ("parent", "child"),
-        ("supersedes", "superseded_by"),
-        ("answers", "answered_by"),
-        ("caused_by", "causes"),
-        ("evidence_for", "evidenced_by"),
+        LinkType::symmetric("relates"),
+        LinkType::new("blocks", "blocked_by"),
+        LinkType::new("duplicates", "duplicated_by"),
+        LinkType::new("parent", "child").acyclic(),
+        LinkType::new("supersedes", "superseded_by").acyclic(),
+        LinkType::new("answers", "answered_by"),
+        LinkType::new("caused_by", "causes"),
+        LinkType::new("evidence_for", "evidenced_by"),
     ]
     .into_iter()
-    .fold(LinkTypes::new().with(LinkType::symmetric("relates")), |types, (name, inverse)| {
-        types.with(LinkType::new(name, inverse))
-    })
+    .try_fold(LinkTypes::new(), LinkTypes::with)
 }
 
 /// Finds the modules' entities in their tables.
@@ -219,7 +223,8 @@ async fn linked(
     work.authorize(&Object::new(entity.kind, id)).await?;
     let links = work.app().links.clone();
     let end = End::new(entity.kind, id);
-    let page = links.linked(&mut work, &end, kind.map(|known| known.kind), after, limit).await?;
+    let selection = kind.iter().fold(Selection::new(), |all, known| all.kind(known.kind));
+    let page = links.linked(&mut work, &end, &selection, after, limit).await?;
     let next = page.next.map(|cursor| cursor.to_string());
     Ok(Json(Listed::new(page.links.into_iter().map(LinkedView::from).collect(), next)))
 }
@@ -229,7 +234,12 @@ impl From<LinkError> for ApiError {
         match error {
             LinkError::NotFound { end } => Self::not_found(linkable_name(&end.kind)),
             LinkError::NoSuchLink => Self::not_found("link"),
-            LinkError::Denied { end } => Self::permission_denied("link", linkable_name(&end.kind)),
+            LinkError::Denied { permission, end } => {
+                Self::permission_denied(&permission, linkable_name(&end.kind))
+            }
+            LinkError::Full { .. } => Self::conflict("too-many-links", error.to_string()),
+            LinkError::Cycle { .. } => Self::conflict("link-cycle", error.to_string()),
+            LinkError::Metadata(fault) => Self::invalid(format!("/metadata{}", fault.pointer()), fault.why()),
             LinkError::Exists { .. } => Self::conflict("already-linked", error.to_string()),
             LinkError::UnknownType { .. } | LinkError::WrongKind { .. } => {
                 Self::invalid("/relationship", error.to_string())
