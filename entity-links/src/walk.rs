@@ -147,14 +147,13 @@ impl Links {
     ///
     /// When a permission cannot be decided or the database fails.
     pub async fn walk(&self, tx: &mut TenantTx, start: &End, walk: &Walk) -> Result<Walked, LinkError> {
-        let rows = fetch(tx, start, walk).await?;
-        let mut cut = BTreeSet::new();
-        let mut steps = Vec::new();
-        for row in rows {
+        let (mut cut, mut steps, mut found) = (BTreeSet::new(), Vec::new(), 0);
+        for row in fetch(tx, start, walk).await? {
+            found += u32::from(!matches!(row, Found::Late));
             match row {
                 Found::Late => drop(cut.insert(Cut::Time)),
+                _ if found > walk.steps => drop(cut.insert(Cut::Steps)),
                 Found::Step { nth, .. } if nth > i64::from(walk.fan_out) => drop(cut.insert(Cut::FanOut)),
-                Found::Step { .. } if steps.len() >= walk.steps as usize => drop(cut.insert(Cut::Steps)),
                 Found::Step { step, .. } => steps.push(step),
             }
         }

@@ -100,7 +100,13 @@ impl World {
     }
 
     /// A thing that `user` holds `relation` on.
-    pub(crate) async fn thing(&self, tenant: &Tenant, kind: &'static str, user: Uuid, relation: &str) -> Thing {
+    pub(crate) async fn thing(
+        &self,
+        tenant: &Tenant,
+        kind: &'static str,
+        user: Uuid,
+        relation: &str,
+    ) -> Thing {
         self.things(tenant, kind, user, relation, 1).await[0]
     }
 
@@ -140,7 +146,12 @@ impl World {
         self.db.tenants().begin(&Session::new(tenant, Actor::user(user))).await.unwrap()
     }
 
-    pub(crate) async fn link(&self, tenant: &Tenant, user: Uuid, link: Link) -> Result<StoredLink, LinkError> {
+    pub(crate) async fn link(
+        &self,
+        tenant: &Tenant,
+        user: Uuid,
+        link: Link,
+    ) -> Result<StoredLink, LinkError> {
         let mut tx = self.begin(tenant, user).await;
         let stored = self.links.link(&mut tx, link).await?;
         tx.commit().await.unwrap();

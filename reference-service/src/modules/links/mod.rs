@@ -1,5 +1,8 @@
 //! Links between entities, over HTTP.
 
+mod bulk;
+mod graph;
+
 use axum::{extract::Path, http::StatusCode};
 use chrono::{DateTime, Utc};
 use formwork_authz::Object;
@@ -70,10 +73,25 @@ fn routes() -> Vec<Route> {
             .summary("Link two entities")
             .body::<NewLink>()
             .returns::<LinkView>(StatusCode::CREATED),
+        Route::post("/api/v1/links/bulk", link, bulk::create)
+            .summary("Link many entities; each link has an answer of its own")
+            .body::<bulk::NewLinks>()
+            .returns::<bulk::Made>(StatusCode::OK),
         Route::delete("/api/v1/links/{id}", link, remove).summary("Take a link away"),
     ];
-    routes.extend(linkable().map(linked_route));
+    routes.extend(linkable().flat_map(|entity| [linked_route(entity), graph_route(entity)]));
     routes
+}
+
+/// `GET /api/v1/:type/:id/graph`, for one registered type.
+fn graph_route(entity: Linkable) -> Route {
+    let path = format!("/api/v1/{}/{{id}}/graph", entity.collection);
+    let handler =
+        move |caller, Id(id): Id, Query(depth): Query<graph::Depth>| graph::show(entity, caller, id, depth);
+    Route::get(path, Access::permission("view", entity.kind), handler)
+        .summary("What hangs together with it, link after link")
+        .query::<graph::Depth>()
+        .returns::<graph::GraphView>(StatusCode::OK)
 }
 
 /// `GET /api/v1/:type/:id/linked/:target`, for one registered type.
@@ -155,32 +173,53 @@ impl From<Linked> for LinkedView {
     fn from(linked: Linked) -> Self {
         Self {
             relationship: linked.name,
-            direction: match linked.direction {
-                Direction::Forward => "forward",
-                Direction::Inverse => "inverse",
-            },
+            direction: direction_name(linked.direction),
             other: linked.other.into(),
             link: linked.link.into(),
         }
     }
 }
 
-async fn create(caller: Caller, Json(new): Json<NewLink>) -> Result<(StatusCode, Json<LinkView>), ApiError> {
-    let metadata = new.metadata.unwrap_or_else(|| serde_json::json!({}));
-    if !metadata.is_object() {
-        return Err(ApiError::invalid("/metadata", "must be an object"));
+fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Forward => "forward",
+        Direction::Inverse => "inverse",
     }
-    for (pointer, end) in [("/source/type", &new.source), ("/target/type", &new.target)] {
+}
+
+/// Only what a module has registered is linked; `at` is where the link stands in the body.
+fn known_kinds(at: &str, new: &NewLink) -> Result<(), ApiError> {
+    if new.metadata.as_ref().is_some_and(|metadata| !metadata.is_object()) {
+        return Err(ApiError::invalid(format!("{at}/metadata"), "must be an object"));
+    }
+    for (place, end) in [("source", &new.source), ("target", &new.target)] {
         if !linkable().any(|entity| entity.kind == end.kind) {
             let known: Vec<&str> = linkable().map(|entity| entity.kind).collect();
-            return Err(ApiError::invalid(pointer, format!("use one of {}", known.join(", "))));
+            return Err(ApiError::invalid(
+                format!("{at}/{place}/type"),
+                format!("use one of {}", known.join(", ")),
+            ));
         }
     }
+    Ok(())
+}
+
+impl From<NewLink> for Link {
+    fn from(new: NewLink) -> Self {
+        let end = |view: EndView| End::new(view.kind, view.id);
+        let link = Link::new(end(new.source), new.relationship, end(new.target));
+        match new.metadata {
+            Some(metadata) => link.metadata(metadata),
+            None => link,
+        }
+    }
+}
+
+async fn create(caller: Caller, Json(new): Json<NewLink>) -> Result<(StatusCode, Json<LinkView>), ApiError> {
+    known_kinds("", &new)?;
     let mut work = caller.begin().await?;
     let links = work.app().links.clone();
-    let end = |view: EndView| End::new(view.kind, view.id);
-    let link = Link::new(end(new.source), new.relationship, end(new.target)).metadata(metadata);
-    let stored = links.link(&mut work, link).await?;
+    let stored = links.link(&mut work, new.into()).await?;
     work.asked_elsewhere();
     work.commit().await?;
     Ok((StatusCode::CREATED, Json(stored.into())))
