@@ -212,7 +212,8 @@ async fn fetch(tx: &mut TenantTx, start: &End, walk: &Walk) -> Result<Vec<Found>
 }
 
 /// The rows come as they are found, nearest first, so the last limit ends the search itself. Whether there is time is
-/// asked of each entity before its links are read; a way that leads into itself is not followed.
+/// asked of each entity before its links are read; a way that leads into itself is not followed, which the ids alone
+/// settle but where two kinds share one.
 fn statement(sides: &str) -> String {
     format!(
         "with recursive walk (depth, nth, forward, link, relationship, kind, id, kinds, ids) as (
@@ -224,8 +225,9 @@ fn statement(sides: &str) -> String {
             where w.nth <= $3
               and case when w.depth < $4
                        then clock_timestamp() < statement_timestamp() + $5 * interval '1 millisecond' else false end
-              and not exists (select from unnest(w.kinds, w.ids) as p (kind, id)
-                               where p.kind = n.kind and p.id = n.id))
+              and (n.id <> all (w.ids)
+                   or not exists (select from unnest(w.kinds, w.ids) as p (kind, id)
+                                   where p.kind = n.kind and p.id = n.id)))
          select * from (select * from walk where depth > 0) as found
          union all
          select -1, 0, null, null, null, null, null, null, null
