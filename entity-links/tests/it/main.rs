@@ -1,5 +1,5 @@
 //! Integration tests, on a real Postgres.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod batches;
 mod kit;

@@ -127,7 +127,7 @@ async fn cardinality_is_not_counted_in_an_old_snapshot() {
     for (level, allowed) in [(IsolationLevel::RepeatableRead, false), (IsolationLevel::Serializable, true)] {
         let options = TxOptions::new().isolation_level(level);
         for relationship in ["cites", "blocks"] {
-            let mut tx = world.db.tenants().begin_with(&session, options.clone()).await.unwrap();
+            let mut tx = world.db.tenants().begin_with(&session, options).await.unwrap();
             let made = world.links.link(&mut tx, Link::new(r[0], relationship, r[1])).await;
             match allowed {
                 true => assert!(made.is_ok(), "{made:?}"),
@@ -135,7 +135,7 @@ async fn cardinality_is_not_counted_in_an_old_snapshot() {
             }
         }
         // An index holds at every level.
-        let mut tx = world.db.tenants().begin_with(&session, options.clone()).await.unwrap();
+        let mut tx = world.db.tenants().begin_with(&session, options).await.unwrap();
         world.links.link(&mut tx, Link::new(r[0], "leads", r[1])).await.unwrap();
         let second = world.links.link(&mut tx, Link::new(r[0], "leads", r[2])).await;
         assert!(matches!(second, Err(LinkError::Full { .. })), "{second:?}");
