@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use formwork_tenancy::{Cursor, TenantTx};
+use sea_query::extension::postgres::PgExpr;
 use sea_query::{Expr, ExprTrait, Iden, Order, PostgresQueryBuilder, Query, SelectStatement};
 use sea_query_sqlx::SqlxBinder;
 use serde::Serialize;
@@ -179,9 +180,11 @@ fn restrict(query: &mut SelectStatement, filter: &Filter) {
             .and_where(Expr::col(AuditEvents::ActorId).eq(&actor.id));
     }
     if let Some(target) = &filter.target {
-        query
-            .and_where(Expr::col(AuditEvents::EntityType).eq(&target.kind))
-            .and_where(Expr::col(AuditEvents::EntityId).eq(&target.id));
+        let first = Expr::col(AuditEvents::EntityType)
+            .eq(&target.kind)
+            .and(Expr::col(AuditEvents::EntityId).eq(&target.id));
+        let any = serde_json::json!([target]);
+        query.and_where(first.or(Expr::col(AuditEvents::Targets).contains(any)));
     }
     if let Some(outcome) = filter.outcome {
         query.and_where(Expr::col(AuditEvents::Outcome).eq(outcome.as_str()));

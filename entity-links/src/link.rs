@@ -1,6 +1,4 @@
-//! Link types, and links before and after they are stored.
-
-use std::collections::BTreeMap;
+//! Links before and after they are stored.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,100 +6,7 @@ use serde_json::Value;
 use sqlx::{FromRow, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{End, LinkError};
-
-/// A way in which two entities belong together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkType {
-    name: String,
-    inverse: String,
-    symmetric: bool,
-    sources: Vec<String>,
-    targets: Vec<String>,
-}
-
-impl LinkType {
-    /// Read from the source as `name` and from the target as `inverse`, between any kinds.
-    pub fn new(name: impl Into<String>, inverse: impl Into<String>) -> Self {
-        let (name, inverse) = (name.into(), inverse.into());
-        Self { name, inverse, symmetric: false, sources: Vec::new(), targets: Vec::new() }
-    }
-
-    /// Read the same from both ends.
-    pub fn symmetric(name: impl Into<String>) -> Self {
-        let name = name.into();
-        Self { inverse: name.clone(), name, symmetric: true, sources: Vec::new(), targets: Vec::new() }
-    }
-
-    /// Only from these kinds to those.
-    #[must_use]
-    pub fn between(mut self, sources: &[&str], targets: &[&str]) -> Self {
-        self.sources = sources.iter().map(|kind| (*kind).to_owned()).collect();
-        self.targets = targets.iter().map(|kind| (*kind).to_owned()).collect();
-        self
-    }
-
-    /// The name read from the source.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The name read from the target.
-    pub fn inverse(&self) -> &str {
-        &self.inverse
-    }
-
-    fn joins(&self, source: &str, target: &str) -> bool {
-        let fits = |kinds: &[String], kind: &str| kinds.is_empty() || kinds.iter().any(|known| known == kind);
-        let forward = fits(&self.sources, source) && fits(&self.targets, target);
-        forward || self.symmetric && fits(&self.sources, target) && fits(&self.targets, source)
-    }
-}
-
-/// The link types of an application.
-#[derive(Debug, Clone, Default)]
-pub struct LinkTypes {
-    by_name: BTreeMap<String, LinkType>,
-}
-
-impl LinkTypes {
-    /// None yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// One more; a later one of the same name replaces the earlier.
-    #[must_use]
-    pub fn with(mut self, link_type: LinkType) -> Self {
-        self.by_name.insert(link_type.name.clone(), link_type);
-        self
-    }
-
-    /// The type with this name.
-    pub fn get(&self, name: &str) -> Option<&LinkType> {
-        self.by_name.get(name)
-    }
-
-    /// The link as it is to be stored: of a known type between kinds that it joins; a symmetric one always in
-    /// the same order, so that it cannot be stored twice.
-    pub(crate) fn admit(&self, mut link: Link) -> Result<Link, LinkError> {
-        let found = self.by_name.get(&link.relationship).ok_or_else(|| LinkError::UnknownType {
-            name: link.relationship.clone(),
-            known: self.by_name.keys().cloned().collect::<Vec<_>>().join(", "),
-        })?;
-        if link.source == link.target {
-            return Err(LinkError::Itself { end: link.source });
-        }
-        if !found.joins(&link.source.kind, &link.target.kind) {
-            let Link { source, target, relationship: name, .. } = link;
-            return Err(LinkError::WrongKind { name, from: source.kind, to: target.kind });
-        }
-        if found.symmetric && link.source > link.target {
-            std::mem::swap(&mut link.source, &mut link.target);
-        }
-        Ok(link)
-    }
-}
+use crate::{End, LinkError, LinkType};
 
 /// Two entities, to be joined.
 #[derive(Debug, Clone)]
@@ -123,11 +28,38 @@ impl Link {
         }
     }
 
-    /// What else is to be known of it.
+    /// What else is to be known of it: an object, which fits the type's schema when it has one.
     #[must_use]
     pub fn metadata(mut self, fields: Value) -> Self {
         self.metadata = fields;
         self
+    }
+
+    /// The link as it is to be stored: between kinds that its type joins, with metadata that fits; a symmetric one
+    /// always in the same order, so that it cannot be stored twice.
+    pub(crate) fn admitted(mut self, by: &LinkType) -> Result<Self, LinkError> {
+        if self.source == self.target && !by.allows_self() {
+            return Err(LinkError::Itself { end: self.source });
+        }
+        if !by.joins(&self.source.kind, &self.target.kind) {
+            let Self { source, target, relationship: name, .. } = self;
+            return Err(LinkError::WrongKind { name, from: source.kind, to: target.kind });
+        }
+        by.check_metadata(&self.metadata)?;
+        self.put_in_order(by);
+        Ok(self)
+    }
+
+    /// INVARIANT: of a symmetric type the lesser end is the source.
+    pub(crate) fn put_in_order(&mut self, by: &LinkType) {
+        if by.is_symmetric() && self.source > self.target {
+            std::mem::swap(&mut self.source, &mut self.target);
+        }
+    }
+
+    /// What no two links of a tenant share.
+    pub(crate) fn key(&self) -> (End, String, End) {
+        (self.source.clone(), self.relationship.clone(), self.target.clone())
     }
 }
 
@@ -151,6 +83,9 @@ pub struct StoredLink {
     pub created_at: DateTime<Utc>,
 }
 
+pub(crate) const COLUMNS: &str =
+    "id, source_type, source_id, relationship, target_type, target_id, metadata, created_by, created_at";
+
 impl FromRow<'_, PgRow> for StoredLink {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
@@ -169,33 +104,34 @@ impl FromRow<'_, PgRow> for StoredLink {
 mod tests {
     use super::*;
 
-    fn types() -> LinkTypes {
-        LinkTypes::new()
-            .with(LinkType::new("answers", "answered_by").between(&["rfi"], &["drawing"]))
-            .with(LinkType::symmetric("relates"))
-    }
-
     fn end(kind: &str, id: u128) -> End {
         End::new(kind, Uuid::from_u128(id))
     }
 
     #[test]
-    fn a_link_has_a_known_type_and_fitting_ends() {
-        assert!(types().admit(Link::new(end("rfi", 1), "answers", end("drawing", 2))).is_ok());
-        let wrong = types().admit(Link::new(end("drawing", 1), "answers", end("rfi", 2))).unwrap_err();
+    fn a_link_has_fitting_ends() {
+        let answers = LinkType::new("answers", "answered_by").between(&["rfi"], &["drawing"]);
+        assert!(Link::new(end("rfi", 1), "answers", end("drawing", 2)).admitted(&answers).is_ok());
+        let wrong = Link::new(end("drawing", 1), "answers", end("rfi", 2)).admitted(&answers).unwrap_err();
         assert_eq!(wrong.to_string(), "`answers` does not join `drawing` to `rfi`");
-        let unknown = types().admit(Link::new(end("rfi", 1), "answer", end("drawing", 2))).unwrap_err();
-        assert_eq!(unknown.to_string(), "`answer` is no relationship: use one of answers, relates");
-        assert!(matches!(
-            types().admit(Link::new(end("rfi", 1), "relates", end("rfi", 1))),
-            Err(LinkError::Itself { .. })
-        ));
+        let relates = LinkType::symmetric("relates");
+        let itself = || Link::new(end("rfi", 1), "relates", end("rfi", 1));
+        assert!(matches!(itself().admitted(&relates), Err(LinkError::Itself { .. })));
+        assert!(itself().admitted(&relates.allow_self()).is_ok());
     }
 
     #[test]
     fn a_symmetric_link_is_stored_in_one_order() {
-        let there = types().admit(Link::new(end("rfi", 1), "relates", end("drawing", 2))).unwrap();
-        let back = types().admit(Link::new(end("drawing", 2), "relates", end("rfi", 1))).unwrap();
-        assert_eq!((there.source, there.target), (back.source, back.target));
+        let relates = LinkType::symmetric("relates");
+        let there = Link::new(end("rfi", 1), "relates", end("drawing", 2)).admitted(&relates).unwrap();
+        let back = Link::new(end("drawing", 2), "relates", end("rfi", 1)).admitted(&relates).unwrap();
+        assert_eq!(there.key(), back.key());
+    }
+
+    #[test]
+    fn metadata_is_an_object_whatever_the_type() {
+        let link = Link::new(end("rfi", 1), "relates", end("rfi", 2)).metadata(serde_json::json!([1]));
+        let error = link.admitted(&LinkType::symmetric("relates")).unwrap_err();
+        assert_eq!(error.to_string(), "metadata ``: must be an object");
     }
 }

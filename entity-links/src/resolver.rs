@@ -1,4 +1,4 @@
-//! Whether an entity exists is the application's to say.
+//! Whether an entity exists is the application's to say, and to remove it the application's to do.
 
 use async_trait::async_trait;
 use formwork_tenancy::{StorageError, TenantTx};
@@ -14,4 +14,16 @@ pub trait EntityResolver: std::fmt::Debug + Send + Sync {
     ///
     /// When the database fails.
     async fn existing(&self, tx: &mut TenantTx, kind: &str, ids: &[Uuid]) -> Result<Vec<Uuid>, StorageError>;
+
+    /// Removes these entities, which go with another one ([`OnDelete::Cascade`](crate::OnDelete::Cascade)), and
+    /// whatever else belongs to them but links; answers how many it has removed. Left as it is, nothing is, and a
+    /// removal that would cascade is refused.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    async fn remove(&self, tx: &mut TenantTx, kind: &str, ids: &[Uuid]) -> Result<usize, StorageError> {
+        let _ = (tx, kind, ids);
+        Ok(0)
+    }
 }

@@ -17,6 +17,23 @@ fn one_transaction() {
 }
 
 #[test]
+fn linked_entities() {
+    let output = Command::new(env!("CARGO_BIN_EXE_linked_entities")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for line in [
+        "contains\nbuilds\nblocks\n`task` leads to `task` as `blocks` already",
+        "merged: 1 link moved",
+        "the plan is part_of folder, built_by task, relates task",
+        "from the folder 4 steps, the farthest 3 links away",
+        "1 links hold `folder`",
+        "removed with the folder: 1 entity, 2 links",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[test]
 fn encrypted_fields() {
     let output = Command::new(env!("CARGO_BIN_EXE_encrypted_fields")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

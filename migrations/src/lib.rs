@@ -109,7 +109,10 @@ pub const ENTITY_LINKS: Set = Set {
     name: "entity-links",
     platform: &[],
     database: &[],
-    home: &[migration!(1, "entity_links", "entity-links/home/0001_entity_links.sql")],
+    home: &[
+        migration!(1, "entity_links", "entity-links/home/0001_entity_links.sql"),
+        migration!(2, "link_types", "entity-links/home/0002_link_types.sql"),
+    ],
 };
 
 /// The reference service's modules, in the order of their dependencies.

@@ -37,7 +37,8 @@ impl App {
     pub fn new(tenants: Tenants, tokens: Tokens) -> Result<Self, ModuleError> {
         let authz = Authz::new(modules::schema()?);
         let audit = Audit::new();
-        let links = Links::new(authz.clone(), audit.clone(), modules::links::types(), modules::links::Tables);
+        let links =
+            Links::new(authz.clone(), audit.clone(), modules::links::types()?, modules::links::Tables);
         Ok(Self { tenants, authz, audit, links, tokens, passwords: Passwords::new() })
     }
 }

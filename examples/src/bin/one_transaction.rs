@@ -45,7 +45,7 @@ async fn main() -> Result<(), Failure> {
     let db = TestDatabase::new(&[TENANCY, AUTHZ, AUDIT, ENTITY_LINKS, notes_table()?]).await;
     let authz = Authz::new(Schema::parse(SCHEMA)?);
     let audit = Audit::new();
-    let types = LinkTypes::new().with(LinkType::new("answers", "answered_by"));
+    let types = LinkTypes::new().with(LinkType::new("answers", "answered_by"))?;
     let links = Links::new(authz.clone(), audit.clone(), types, Notes);
     let app = App { tenants: db.tenants().clone(), authz, audit, links };
 

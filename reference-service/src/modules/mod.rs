@@ -46,6 +46,9 @@ pub enum ModuleError {
     /// Their permissions make no schema.
     #[error("the modules' permissions do not fit together:\n{0}")]
     Schema(#[from] SchemaError),
+    /// A link type that cannot be one.
+    #[error(transparent)]
+    LinkType(#[from] formwork_entity_links::InvalidLinkType),
     /// A dependency is missing, or declared later, which would allow a cycle.
     #[error("module `{module}` stands on `{dependency}`, which is not declared before it")]
     Dependency {

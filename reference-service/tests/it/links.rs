@@ -210,3 +210,49 @@ async fn a_removed_end_takes_its_links_out_of_sight() {
         .await
         .problem(404, "not-found");
 }
+
+/// What is refused is told in its place, by the code of a problem; the others are made.
+#[tokio::test]
+async fn each_link_of_a_bulk_has_its_own_answer() {
+    let (_, ada) = site().await;
+    let (one, two) = (("project", ada.project("One").await), ("project", ada.project("Two").await));
+    let ends = [(one, "blocks", two), (one, "blocks", two), (one, "parent", two), (two, "parent", one)];
+    let mut links: Vec<Value> = ends.into_iter().map(|(from, name, to)| link(from, name, to)).collect();
+    links.push(link(one, "eats", two));
+    links.push(link(one, "blocks", ("project", Uuid::now_v7())));
+    let made = ada.post("/api/v1/links/bulk", json!({"links": links})).await.is(200).json();
+    let answer = |row: &Value| row["error"]["code"].as_str().unwrap_or("made").to_owned();
+    let answers: Vec<String> = made["data"].as_array().unwrap().iter().map(answer).collect();
+    assert_eq!(answers, ["made", "already-linked", "made", "link-cycle", "invalid-request", "not-found"]);
+    assert_eq!(ada.walk(&format!("/api/v1/projects/{}/linked/*?limit=1", one.1)).await.len(), 2);
+    let wrong = json!({"links": [link(one, "blocks", ("team", two.1))]});
+    ada.post("/api/v1/links/bulk", wrong).await.refuses("/links/0/target/type");
+    let many = json!({"links": vec![link(one, "blocks", two); 1_001]});
+    ada.post("/api/v1/links/bulk", many).await.refuses("/links");
+}
+
+#[tokio::test]
+async fn a_graph_goes_through_what_may_be_seen() {
+    let (site, ada) = site().await;
+    let mia = site.member("mia", Role::Member).await;
+    let mut chain = Vec::new();
+    for _ in 0..4 {
+        chain.push(ada.project("P").await);
+    }
+    for pair in chain.windows(2) {
+        ada.link(("project", pair[0]), "blocks", ("project", pair[1])).await;
+    }
+    for seen in [chain[0], chain[1], chain[3]] {
+        site.relate(&format!("project:{seen}#observer@user:{}", mia.id)).await;
+    }
+    let ends = async |who: &Member, depth: &str| -> Vec<Uuid> {
+        let graph = who.get(format!("/api/v1/projects/{}/graph{depth}", chain[0])).await.is(200).json();
+        assert_eq!(graph["cut"], json!([]));
+        graph["steps"].as_array().unwrap().iter().map(|step| uuid(&step["end"]["id"])).collect()
+    };
+    assert_eq!(ends(&ada, "").await, chain[1..3]);
+    assert_eq!(ends(&ada, "?depth=5").await, chain[1..]);
+    assert_eq!(ends(&mia, "?depth=5").await, chain[1..2], "no way leads through what is hidden");
+    ada.get(format!("/api/v1/projects/{}/graph?depth=6", chain[0])).await.refuses("depth");
+    mia.get(format!("/api/v1/projects/{}/graph", chain[2])).await.problem(404, "not-found");
+}

@@ -1,10 +1,14 @@
 //! Links between entities, over HTTP.
 
+mod bulk;
+mod graph;
+
 use axum::{extract::Path, http::StatusCode};
 use chrono::{DateTime, Utc};
 use formwork_authz::Object;
 use formwork_entity_links::{
-    Direction, End, EntityResolver, Link, LinkError, LinkType, LinkTypes, Linked, StoredLink,
+    Direction, End, EntityResolver, InvalidLinkType, Link, LinkError, LinkType, LinkTypes, Linked, Selection,
+    StoredLink,
 };
 use formwork_tenancy::{Cursor, StorageError, TenantTx};
 use schemars::JsonSchema;
@@ -31,20 +35,23 @@ pub const MODULE: Module = Module {
 };
 
 /// The link types of the service.
-pub fn types() -> LinkTypes {
+///
+/// # Errors
+///
+/// When one of them cannot be one.
+pub fn types() -> Result<LinkTypes, InvalidLinkType> {
     [
-        ("blocks", "blocked_by"),
-        ("duplicates", "duplicated_by"),
-        ("parent", "child"),
-        ("supersedes", "superseded_by"),
-        ("answers", "answered_by"),
-        ("caused_by", "causes"),
-        ("evidence_for", "evidenced_by"),
+        LinkType::symmetric("relates"),
+        LinkType::new("blocks", "blocked_by"),
+        LinkType::new("duplicates", "duplicated_by"),
+        LinkType::new("parent", "child").acyclic(),
+        LinkType::new("supersedes", "superseded_by").acyclic(),
+        LinkType::new("answers", "answered_by"),
+        LinkType::new("caused_by", "causes"),
+        LinkType::new("evidence_for", "evidenced_by"),
     ]
     .into_iter()
-    .fold(LinkTypes::new().with(LinkType::symmetric("relates")), |types, (name, inverse)| {
-        types.with(LinkType::new(name, inverse))
-    })
+    .try_fold(LinkTypes::new(), LinkTypes::with)
 }
 
 /// Finds the modules' entities in their tables.
@@ -66,10 +73,25 @@ fn routes() -> Vec<Route> {
             .summary("Link two entities")
             .body::<NewLink>()
             .returns::<LinkView>(StatusCode::CREATED),
+        Route::post("/api/v1/links/bulk", link, bulk::create)
+            .summary("Link many entities; each link has an answer of its own")
+            .body::<bulk::NewLinks>()
+            .returns::<bulk::Made>(StatusCode::OK),
         Route::delete("/api/v1/links/{id}", link, remove).summary("Take a link away"),
     ];
-    routes.extend(linkable().map(linked_route));
+    routes.extend(linkable().flat_map(|entity| [linked_route(entity), graph_route(entity)]));
     routes
+}
+
+/// `GET /api/v1/:type/:id/graph`, for one registered type.
+fn graph_route(entity: Linkable) -> Route {
+    let path = format!("/api/v1/{}/{{id}}/graph", entity.collection);
+    let handler =
+        move |caller, Id(id): Id, Query(depth): Query<graph::Depth>| graph::show(entity, caller, id, depth);
+    Route::get(path, Access::permission("view", entity.kind), handler)
+        .summary("What hangs together with it, link after link")
+        .query::<graph::Depth>()
+        .returns::<graph::GraphView>(StatusCode::OK)
 }
 
 /// `GET /api/v1/:type/:id/linked/:target`, for one registered type.
@@ -151,32 +173,53 @@ impl From<Linked> for LinkedView {
     fn from(linked: Linked) -> Self {
         Self {
             relationship: linked.name,
-            direction: match linked.direction {
-                Direction::Forward => "forward",
-                Direction::Inverse => "inverse",
-            },
+            direction: direction_name(linked.direction),
             other: linked.other.into(),
             link: linked.link.into(),
         }
     }
 }
 
-async fn create(caller: Caller, Json(new): Json<NewLink>) -> Result<(StatusCode, Json<LinkView>), ApiError> {
-    let metadata = new.metadata.unwrap_or_else(|| serde_json::json!({}));
-    if !metadata.is_object() {
-        return Err(ApiError::invalid("/metadata", "must be an object"));
+fn direction_name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Forward => "forward",
+        Direction::Inverse => "inverse",
     }
-    for (pointer, end) in [("/source/type", &new.source), ("/target/type", &new.target)] {
+}
+
+/// Only what a module has registered is linked; `at` is where the link stands in the body.
+fn known_kinds(at: &str, new: &NewLink) -> Result<(), ApiError> {
+    if new.metadata.as_ref().is_some_and(|metadata| !metadata.is_object()) {
+        return Err(ApiError::invalid(format!("{at}/metadata"), "must be an object"));
+    }
+    for (place, end) in [("source", &new.source), ("target", &new.target)] {
         if !linkable().any(|entity| entity.kind == end.kind) {
             let known: Vec<&str> = linkable().map(|entity| entity.kind).collect();
-            return Err(ApiError::invalid(pointer, format!("use one of {}", known.join(", "))));
+            return Err(ApiError::invalid(
+                format!("{at}/{place}/type"),
+                format!("use one of {}", known.join(", ")),
+            ));
         }
     }
+    Ok(())
+}
+
+impl From<NewLink> for Link {
+    fn from(new: NewLink) -> Self {
+        let end = |view: EndView| End::new(view.kind, view.id);
+        let link = Link::new(end(new.source), new.relationship, end(new.target));
+        match new.metadata {
+            Some(metadata) => link.metadata(metadata),
+            None => link,
+        }
+    }
+}
+
+async fn create(caller: Caller, Json(new): Json<NewLink>) -> Result<(StatusCode, Json<LinkView>), ApiError> {
+    known_kinds("", &new)?;
     let mut work = caller.begin().await?;
     let links = work.app().links.clone();
-    let end = |view: EndView| End::new(view.kind, view.id);
-    let link = Link::new(end(new.source), new.relationship, end(new.target)).metadata(metadata);
-    let stored = links.link(&mut work, link).await?;
+    let stored = links.link(&mut work, new.into()).await?;
     work.asked_elsewhere();
     work.commit().await?;
     Ok((StatusCode::CREATED, Json(stored.into())))
@@ -219,7 +262,8 @@ async fn linked(
     work.authorize(&Object::new(entity.kind, id)).await?;
     let links = work.app().links.clone();
     let end = End::new(entity.kind, id);
-    let page = links.linked(&mut work, &end, kind.map(|known| known.kind), after, limit).await?;
+    let selection = kind.iter().fold(Selection::new(), |all, known| all.kind(known.kind));
+    let page = links.linked(&mut work, &end, &selection, after, limit).await?;
     let next = page.next.map(|cursor| cursor.to_string());
     Ok(Json(Listed::new(page.links.into_iter().map(LinkedView::from).collect(), next)))
 }
@@ -229,7 +273,12 @@ impl From<LinkError> for ApiError {
         match error {
             LinkError::NotFound { end } => Self::not_found(linkable_name(&end.kind)),
             LinkError::NoSuchLink => Self::not_found("link"),
-            LinkError::Denied { end } => Self::permission_denied("link", linkable_name(&end.kind)),
+            LinkError::Denied { permission, end } => {
+                Self::permission_denied(&permission, linkable_name(&end.kind))
+            }
+            LinkError::Full { .. } => Self::conflict("too-many-links", error.to_string()),
+            LinkError::Cycle { .. } => Self::conflict("link-cycle", error.to_string()),
+            LinkError::Metadata(fault) => Self::invalid(format!("/metadata{}", fault.pointer()), fault.why()),
             LinkError::Exists { .. } => Self::conflict("already-linked", error.to_string()),
             LinkError::UnknownType { .. } | LinkError::WrongKind { .. } => {
                 Self::invalid("/relationship", error.to_string())
