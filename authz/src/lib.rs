@@ -52,6 +52,7 @@ mod past;
 mod read;
 mod relationship;
 mod schema;
+mod sql;
 mod strict;
 mod subject;
 mod view;
@@ -65,7 +66,7 @@ pub use context::{Clock, Context, SystemClock};
 pub use decision::Decision;
 pub use error::{
     CheckError, Denied, Existing, FailedPrecondition, Misplaced, ParseError, ReadError, RequireError,
-    TooComplex, UnknownPermission, UnknownType, WriteError,
+    TooComplex, Undecided, UnknownPermission, UnknownType, WriteError,
 };
 pub use filter::Filter;
 pub use follow::Following;
@@ -80,6 +81,7 @@ pub use outside::View;
 pub use read::ReadPage;
 pub use relationship::{Change, Relationship};
 pub use schema::{ConversionError, Diagnostic, Schema, SchemaError, Source, format_native};
+pub use sql::{Budget, Inexpressible, ObjectFilter};
 pub use subject::{AsSubject, Subject};
 pub use watch::{Changes, Watch, WatchError, Watched};
 pub use write::{Import, Write, Written};
