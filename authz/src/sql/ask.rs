@@ -47,8 +47,8 @@ impl Statements {
         Self { known: Mutex::default(), nothing }
     }
 
-    /// The slot, when what is asked can be asked at all.
-    fn slot(
+    /// Whether what is asked can be asked at all.
+    fn validate(
         &self,
         context: &Context,
         subject: &Subject,
@@ -124,7 +124,7 @@ pub(crate) async fn ask(
     objects: &[Object],
 ) -> Result<Vec<Decision>, CheckError> {
     let inner = authz.inner();
-    inner.statements.slot(context, subject, permission, objects)?;
+    inner.statements.validate(context, subject, permission, objects)?;
     let Some(first) = objects.first() else { return Ok(Vec::new()) };
     let is_of_one_type = objects.iter().all(|object| object.object_type() == first.object_type());
     let slot = slot_of(&inner.schema, first.object_type(), permission)?;
@@ -154,7 +154,7 @@ pub(crate) async fn passing(
     objects: &[Object],
 ) -> Result<Graph, CheckError> {
     let inner = authz.inner();
-    inner.statements.slot(context, subject, permission, objects)?;
+    inner.statements.validate(context, subject, permission, objects)?;
     fetch::for_objects(authz, tx, context, subject, permission, objects).await
 }
 

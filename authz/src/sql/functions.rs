@@ -52,12 +52,12 @@ impl Schema {
         let formulas = formulas?;
         let of = || permissions.iter().zip(&formulas);
         let text = |asked: &Asked, which: &dyn Fn(&Text<'_>) -> String| which(&Text { schema: self, asked });
-        let checks: String = of()
-            .map(|((object_type, name), formula)| {
-                let holds = text(&asked(), &|text| text.check(formula));
-                format!("      when {} then {holds}\n", key(object_type, name))
-            })
-            .collect();
+        // A case needs a branch, also when there is nothing to choose.
+        let mut checks = String::from("      when null then false\n");
+        checks.extend(of().map(|((object_type, name), formula)| {
+            let holds = text(&asked(), &|text| text.check(formula));
+            format!("      when {} then {holds}\n", key(object_type, name))
+        }));
         let lists: String = of()
             .map(|((object_type, name), formula)| {
                 let list = text(&asked(), &|text| text.list(formula));
@@ -151,6 +151,7 @@ create or replace view authz_effective_access with (security_invoker = true) as
     from (select distinct subject_ns || ':' || subject_id || coalesce('#' || subject_rel, '') as subject
             from permission_tuples) s
     cross join lateral authz_access(s.subject) a;
+grant select on authz_effective_access to formwork_app;
 "
     )
 }

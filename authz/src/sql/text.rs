@@ -168,23 +168,31 @@ impl Text<'_> {
             return format!("{start} union select 0, null::text where false");
         }
         let counts = self.counting("w", rows);
-        // Twice, so that each way is one range of the index.
-        let way = |relation: &str| {
-            format!(
-                "select t.object_id::text as id from permission_tuples t
-                  where t.subject_ns = w.subject_ns and t.subject_id = n.id and {relation}
-                    and t.namespace = w.ns and t.relation = w.relation
-                    and t.object_id !~ {NO_ID} and {counts}"
-            )
-        };
+        // A way each, so that each is one range of the index.
+        let adding = || tables.walks.iter().filter(|walk| walk.adds && walk.to.is_some());
+        let mut ways = Vec::new();
+        for (is_there, relation) in [
+            (adding().any(|walk| walk.subject_relation.is_some()), "t.subject_rel = w.subject_rel"),
+            (
+                adding().any(|walk| walk.subject_relation.is_none()),
+                "w.subject_rel is null and t.subject_rel is null",
+            ),
+        ] {
+            if is_there {
+                ways.push(format!(
+                    "(select t.object_id::text as id from permission_tuples t
+                       where t.subject_ns = w.subject_ns and t.subject_id = n.id and {relation}
+                         and t.namespace = w.ns and t.relation = w.relation
+                         and t.object_id !~ {NO_ID} and {counts})"
+                ));
+            }
+        }
         format!(
             "{start} union select s.g, s.id from {name} n cross join lateral (
-               select w.g, t.id from {} cross join lateral (
-                 ({}) union all ({}) offset 0) t
+               select w.g, t.id from {} cross join lateral ({} offset 0) t
                 where w.to_g = n.g) s",
             self.walks(tables, true),
-            way("t.subject_rel = w.subject_rel"),
-            way("w.subject_rel is null and t.subject_rel is null"),
+            ways.join(" union all "),
         )
     }
 
