@@ -142,11 +142,15 @@ impl Cache {
         // The cache weighs what it is given, so a graph that has grown is given again; but not one that was put out
         // meanwhile: it may have missed what the follower saw.
         if bytes.abs_diff(weighed) > weighed / 8 {
-            self.slots.entry(tenant).and_compute_with(|entry| match entry {
-                Some(entry) if Arc::ptr_eq(entry.value(), slot) => Op::Put(Arc::clone(slot)),
-                _ => Op::Nop,
-            });
+            self.weigh_again(tenant, slot);
         }
+    }
+
+    pub(crate) fn weigh_again(&self, tenant: TenantId, slot: &Arc<Slot>) {
+        self.slots.entry(tenant).and_compute_with(|entry| match entry {
+            Some(entry) if Arc::ptr_eq(entry.value(), slot) => Op::Put(Arc::clone(slot)),
+            _ => Op::Nop,
+        });
     }
 
     /// How many graphs there are, and their bytes together.

@@ -58,11 +58,12 @@ pub(crate) async fn way(authz: &Authz, tx: &mut TenantTx) -> Result<Way, CheckEr
     let (inner, budget) = (authz.inner(), authz.inner().budget);
     // The past is nowhere but in the log.
     let is_past = matches!(authz.consistency(), Consistency::Exact(_));
-    if budget == Budget::unlimited() || is_past || view::has(authz, tx) {
+    if budget == Budget::unlimited() || is_past {
         return Ok(Way::Memory(view::of(authz, tx).await?));
     }
     let slot = inner.cache.slot(tx.tenant());
-    if budget.limit() == Some(0) || slot.is_over() || slot.is_cold(budget.cold) {
+    let is_kept = budget.limit() != Some(0) && !slot.is_over();
+    if !view::has(authz, tx) && (!is_kept || slot.is_cold(budget.cold)) {
         inner.counters.by_sql();
         return Ok(Way::Sql);
     }
@@ -75,6 +76,7 @@ pub(crate) async fn way(authz: &Authz, tx: &mut TenantTx) -> Result<Way, CheckEr
             // It has grown since it was loaded: this transaction keeps what it has seen.
             if budget.limit().is_some_and(|limit| graph.len() as u64 > limit) {
                 slot.put_over();
+                inner.cache.weigh_again(tx.tenant_id(), &slot);
             }
             Ok(Way::Memory(graph))
         }

@@ -46,10 +46,14 @@ pub(crate) async fn for_objects(
     }
     let asked = Asked::bound(1, "null::text");
     let tables = Tables::of_slots(schema, &slots);
-    let text = Text { schema, asked: &asked }.fetch_for_objects(&tables, 5, MAX_ROWS);
+    let text = Text { schema, asked: &asked }.fetch_for_objects(&tables, 5, ids.len() == 1, MAX_ROWS);
     let query = sqlx::query(AssertSqlSafe(text));
     let query = values(authz, context, subject).into_iter().fold(query, |query, value| query.bind(value));
-    graph(authz, &query.bind(groups).bind(ids).fetch_all(&mut **tx).await?)
+    let query = match ids.as_slice() {
+        [one] => query.bind(*one),
+        _ => query.bind(groups).bind(ids),
+    };
+    graph(authz, &query.fetch_all(&mut **tx).await?)
 }
 
 /// What can matter to the objects on which the subject holds a permission.

@@ -151,6 +151,10 @@ create or replace view authz_effective_access with (security_invoker = true) as
     from (select distinct subject_ns || ':' || subject_id || coalesce('#' || subject_rel, '') as subject
             from permission_tuples) s
     cross join lateral authz_access(s.subject) a;
+revoke execute on function authz_fail(text), authz_check(text, text, text), authz_objects(text, text, text),
+  authz_access(text) from public;
+grant execute on function authz_fail(text), authz_check(text, text, text), authz_objects(text, text, text),
+  authz_access(text) to formwork_app;
 grant select on authz_effective_access to formwork_app;
 "
     )

@@ -196,10 +196,20 @@ impl Text<'_> {
         )
     }
 
-    /// The relationships that can matter on objects: two arrays, of their groups and ids, begin at `$starts`.
-    pub(crate) fn fetch_for_objects(&self, tables: &Tables, starts: usize, limit: usize) -> String {
-        let start =
-            format!("select s.g, s.id from unnest(${starts}::int[], ${}::text[]) s (g, id)", starts + 1);
+    /// The relationships that can matter on objects: one of the first group, whose id is `$first`, or several, of which
+    /// two arrays, of their groups and ids, begin there.
+    pub(crate) fn fetch_for_objects(
+        &self,
+        tables: &Tables,
+        first: usize,
+        is_one: bool,
+        limit: usize,
+    ) -> String {
+        let start = if is_one {
+            format!("select 0, ${first}::text")
+        } else {
+            format!("select s.g, s.id from unnest(${first}::int[], ${}::text[]) s (g, id)", first + 1)
+        };
         let nodes = self.down(tables, &start, Rows::All);
         format!("with recursive node (g, id) as ({nodes}) {} limit {}", self.rows(tables), limit + 1)
     }
