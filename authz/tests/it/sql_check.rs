@@ -1,6 +1,7 @@
 //! What one statement can tell, and the functions that a schema becomes.
 
 use formwork_authz::{Authz, Budget, Decision, Object, Schema, Subject, rel};
+use formwork_tenancy::doctor::DoctorConfig;
 use formwork_tenancy::local_postgres::LocalRole;
 use formwork_tenancy::{Actor, Isolation, TenantTx};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -144,6 +145,8 @@ async fn functions_answer_as_the_graph_does_under_row_security() {
         let authz = Authz::new(Schema::parse(SCHEMA).unwrap());
         let through_sql = authz.with_budget(0, Budget::none());
         with_functions(&home, authz.schema()).await;
+        let doctor = home.db.control().doctor(&DoctorConfig::new()).await.unwrap();
+        assert!(doctor.is_healthy() && !doctor.to_string().contains("authz_"), "{doctor}");
         fill(&home, &authz).await;
         let mut tx = home.begin().await;
         let subjects = [

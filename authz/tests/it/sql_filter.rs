@@ -149,9 +149,12 @@ async fn scans(tx: &mut TenantTx) -> i64 {
 
 /// As a statement that has been run often: nothing is known of its values when it is planned.
 async fn count_by_generic_plan(tx: &mut TenantTx, filter: &ObjectFilter, column: Column) -> i64 {
-    sqlx::query("set local plan_cache_mode = force_generic_plan").execute(&mut **tx).await.unwrap();
+    sqlx::query("select set_config('plan_cache_mode', 'force_generic_plan', true)")
+        .execute(&mut **tx)
+        .await
+        .unwrap();
     let found = count(tx, filter, column).await;
-    sqlx::query("set local plan_cache_mode = auto").execute(&mut **tx).await.unwrap();
+    sqlx::query("select set_config('plan_cache_mode', 'auto', true)").execute(&mut **tx).await.unwrap();
     found
 }
 
