@@ -19,6 +19,7 @@ use crate::metrics::Counters;
 use crate::object::Object;
 use crate::relationship::Relationship;
 use crate::schema::{Schema, deny};
+use crate::sql::{self, Budget, Statements, Way};
 use crate::subject::AsSubject;
 use crate::view;
 
@@ -73,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) denying: FxHashSet<u32>,
     pub(crate) looks: Looks,
     pub(crate) counters: Counters,
+    pub(crate) budget: Budget,
+    pub(crate) statements: Statements,
 }
 
 impl Authz {
@@ -83,13 +86,14 @@ impl Authz {
 
     /// A handle whose graphs take at most so many bytes together; the least used are dropped.
     pub fn with_memory(schema: impl Into<Arc<Schema>>, bytes: u64) -> Self {
-        Self::made(schema.into(), bytes, Arc::new(SystemClock))
+        Self::made(schema.into(), bytes, Arc::new(SystemClock), Budget::unlimited())
     }
 
-    fn made(schema: Arc<Schema>, bytes: u64, clock: Arc<dyn Clock>) -> Self {
+    fn made(schema: Arc<Schema>, bytes: u64, clock: Arc<dyn Clock>, budget: Budget) -> Self {
         let denying = deny::denying(&schema);
         let (looks, counters) = (Looks::default(), Counters::default());
-        let inner = Inner { schema, cache: Cache::new(bytes), clock, denying, looks, counters };
+        let (cache, statements) = (Cache::new(bytes), Statements::new(&schema, &clock));
+        let inner = Inner { schema, cache, clock, denying, looks, counters, budget, statements };
         Self { inner: Arc::new(inner), consistency: Consistency::Full }
     }
 
@@ -107,7 +111,27 @@ impl Authz {
     /// A handle of its own, whose graphs compare expiries with this clock.
     #[must_use]
     pub fn with_clock(&self, bytes: u64, clock: Arc<dyn Clock>) -> Self {
-        Self::made(Arc::clone(&self.inner.schema), bytes, clock)
+        Self::made(Arc::clone(&self.inner.schema), bytes, clock, self.inner.budget)
+    }
+
+    /// A handle of its own, which keeps only so much of each tenant in memory, and answers the rest through SQL.
+    ///
+    /// Answers through SQL are the same, at about the price of a query; they are of what is committed when they are
+    /// asked, and of the transaction's own writes, whatever the [`Consistency`].
+    ///
+    /// # How does a node without memory to spare answer?
+    ///
+    /// ```
+    /// use formwork_authz::{Authz, Budget, Schema};
+    ///
+    /// let authz = Authz::new(Schema::parse("definition user {}")?);
+    /// let small = authz.with_budget(64 << 20, Budget::relationships(1_000_000).loading_after(3));
+    /// let none = authz.with_budget(0, Budget::none());
+    /// # Ok::<(), formwork_authz::SchemaError>(())
+    /// ```
+    #[must_use]
+    pub fn with_budget(&self, bytes: u64, budget: Budget) -> Self {
+        Self::made(Arc::clone(&self.inner.schema), bytes, Arc::clone(&self.inner.clock), budget)
     }
 
     /// The schema.
@@ -167,7 +191,11 @@ impl Authz {
         permission: &str,
         object: &Object,
     ) -> Result<Decision, CheckError> {
-        view::of(self, tx).await?.check_in(context, &subject.as_subject(), permission, object)
+        let subject = subject.as_subject();
+        match sql::way(self, tx).await? {
+            Way::Memory(graph) => graph.check_in(context, &subject, permission, object),
+            Way::Sql => sql::answer(self, tx, context, &subject, permission, object).await,
+        }
     }
 
     /// What the transaction sees as one snapshot, for every question that a [`Graph`] answers: lists in
@@ -177,7 +205,8 @@ impl Authz {
     ///
     /// # Errors
     ///
-    /// [`CheckError::Storage`] when the relationships could not be read.
+    /// [`CheckError::Storage`] when the relationships could not be read, [`CheckError::OverBudget`] when there are more
+    /// than may be in memory.
     pub async fn graph(&self, tx: &mut TenantTx) -> Result<Arc<Graph>, CheckError> {
         view::of(self, tx).await
     }
@@ -194,7 +223,11 @@ impl Authz {
         permission: &str,
         objects: &[Object],
     ) -> Result<Vec<Decision>, CheckError> {
-        view::of(self, tx).await?.check_many(&subject.as_subject(), permission, objects)
+        let subject = subject.as_subject();
+        match sql::way(self, tx).await? {
+            Way::Memory(graph) => graph.check_many(&subject, permission, objects),
+            Way::Sql => sql::ask(self, tx, &Context::new(), &subject, permission, objects).await,
+        }
     }
 
     /// As [`Authz::check`], but only an allowed subject comes further: with the grant, which is
@@ -227,8 +260,14 @@ impl Authz {
         permission: &str,
         object: &Object,
     ) -> Result<Grant, RequireError> {
-        let graph = view::of(self, tx).await?;
         let subject = subject.as_subject();
+        let graph = match sql::way(self, tx).await? {
+            Way::Memory(graph) => graph,
+            Way::Sql => {
+                let objects = std::slice::from_ref(object);
+                Arc::new(sql::passing(self, tx, context, &subject, permission, objects).await?)
+            }
+        };
         let proof = graph.prove_allowed(context, &subject, permission, object)?;
         let (subject, object) = (subject.into_owned(), object.clone());
         match proof {
@@ -249,7 +288,11 @@ impl Authz {
         permission: &str,
         object_type: &str,
     ) -> Result<Vec<Object>, CheckError> {
-        view::of(self, tx).await?.lookup_objects(&subject.as_subject(), permission, object_type)
+        let subject = subject.as_subject();
+        match sql::way(self, tx).await? {
+            Way::Memory(graph) => graph.lookup_objects(&subject, permission, object_type),
+            Way::Sql => sql::list(self, tx, &subject, permission, object_type).await,
+        }
     }
 
     /// Reads the relationships again, for this transaction: after SQL of its own has changed them, or
@@ -260,7 +303,7 @@ impl Authz {
     /// [`CheckError::Storage`] when they could not be read.
     pub async fn resync(&self, tx: &mut TenantTx) -> Result<(), CheckError> {
         view::forget(tx);
-        view::of(self, tx).await.map(drop)
+        sql::way(self, tx).await.map(drop)
     }
 }
 

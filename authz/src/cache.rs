@@ -1,8 +1,8 @@
 //! The graphs of all tenants in this process, weighed in bytes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use formwork_tenancy::{Snapshot, Tenant, TenantId};
@@ -10,6 +10,9 @@ use moka::ops::compute::Op;
 use tokio::sync::Mutex;
 
 use crate::graph::Graph;
+
+/// So long it is taken for granted that a tenant has stayed over its budget.
+const OVER_FOR: Duration = Duration::from_secs(300);
 
 /// What one tenant's relationships were at a snapshot.
 ///
@@ -37,6 +40,10 @@ pub(crate) struct Slot {
     pub(crate) changed_in: AtomicU64,
     /// Held while a whole graph is loaded, so that a cold tenant is loaded once and not by everyone.
     pub(crate) loading: Mutex<()>,
+    /// When the tenant was found to have more relationships than its budget allows.
+    over: ArcSwapOption<Instant>,
+    /// Questions while no graph was there.
+    cold: AtomicU32,
 }
 
 impl Slot {
@@ -48,12 +55,36 @@ impl Slot {
             published: ArcSwapOption::empty(),
             changed_in: AtomicU64::new(0),
             loading: Mutex::default(),
+            over: ArcSwapOption::empty(),
+            cold: AtomicU32::new(0),
         }
     }
 
     /// Is the state what the follower's last look left, which follows without a gap since the look `since`?
     pub(crate) fn is_followed(&self, published: &Published, since: u64) -> bool {
         published.look >= since && published.look >= self.changed_in.load(Ordering::Acquire)
+    }
+
+    /// The tenant has more than its budget allows: nothing of it is kept for a while.
+    pub(crate) fn put_over(&self) {
+        self.over.store(Some(Arc::new(Instant::now())));
+        self.published.store(None);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load().as_ref().is_some_and(|since| since.elapsed() < OVER_FOR)
+    }
+
+    /// Is this one of the first `questions` since there was a graph?
+    pub(crate) fn is_cold(&self, questions: u32) -> bool {
+        if questions == 0 {
+            return false;
+        }
+        if self.published.load().is_some() {
+            self.cold.store(0, Ordering::Relaxed);
+            return false;
+        }
+        self.cold.fetch_add(1, Ordering::Relaxed) < questions
     }
 
     fn bytes(&self) -> usize {
@@ -118,11 +149,15 @@ impl Cache {
         // The cache weighs what it is given, so a graph that has grown is given again; but not one that was put out
         // meanwhile: it may have missed what the follower saw.
         if bytes.abs_diff(weighed) > weighed / 8 {
-            self.slots.entry(tenant).and_compute_with(|entry| match entry {
-                Some(entry) if Arc::ptr_eq(entry.value(), slot) => Op::Put(Arc::clone(slot)),
-                _ => Op::Nop,
-            });
+            self.weigh_again(tenant, slot);
         }
+    }
+
+    pub(crate) fn weigh_again(&self, tenant: TenantId, slot: &Arc<Slot>) {
+        self.slots.entry(tenant).and_compute_with(|entry| match entry {
+            Some(entry) if Arc::ptr_eq(entry.value(), slot) => Op::Put(Arc::clone(slot)),
+            _ => Op::Nop,
+        });
     }
 
     /// How many graphs there are, and their bytes together.

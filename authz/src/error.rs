@@ -174,9 +174,50 @@ pub enum CheckError {
     /// A grant that is to hold at commit needs to see what others have just committed.
     #[error("`require_at_commit` works at the isolation level READ COMMITTED only: begin the transaction so")]
     Isolation,
+    /// The tenant has more relationships than its budget of memory allows, and this question needs them in memory.
+    #[error(
+        "the tenant has more than {0} relationships, its budget in memory: ask `check`, `require`, `lookup_objects` or `filter`, which are answered through SQL then"
+    )]
+    OverBudget(u64),
+    /// A list of which the members are to be known depends on values that were not given.
+    #[error("{0}")]
+    Undecided(Undecided),
     /// The relationships could not be read.
     #[error("the relationships could not be read")]
     Storage(#[from] StorageError),
+}
+
+/// A list that cannot be told without values for conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecided {
+    objects: usize,
+    missing: Arc<[Box<str>]>,
+}
+
+impl Undecided {
+    pub(crate) fn new(objects: usize, missing: Arc<[Box<str>]>) -> Self {
+        Self { objects, missing }
+    }
+
+    /// How many objects are neither in the list nor out of it.
+    pub fn objects(&self) -> usize {
+        self.objects
+    }
+
+    /// The parameters on which the first of them depends.
+    pub fn missing(&self) -> &[Box<str>] {
+        &self.missing
+    }
+}
+
+impl fmt::Display for Undecided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (objects, missing) = (self.objects, self.missing.join(", "));
+        write!(
+            f,
+            "{objects} objects are neither in the list nor out of it without values for {missing}: give them in the context"
+        )
+    }
 }
 
 /// A question that takes more than is allowed: it leads to too many objects, or excludes too deep.

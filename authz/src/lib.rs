@@ -55,6 +55,7 @@ mod past;
 mod read;
 mod relationship;
 mod schema;
+mod sql;
 mod strict;
 mod subject;
 mod view;
@@ -68,7 +69,7 @@ pub use context::{Clock, Context, SystemClock};
 pub use decision::Decision;
 pub use error::{
     CheckError, Denied, Existing, FailedPrecondition, Misplaced, ParseError, ReadError, RequireError,
-    TooComplex, UnknownPermission, UnknownType, WriteError,
+    TooComplex, Undecided, UnknownPermission, UnknownType, WriteError,
 };
 pub use filter::Filter;
 pub use follow::Following;
@@ -86,6 +87,7 @@ pub use schema::{
     Allowed, ConditionInfo as Condition, ConversionError, Definition, Diagnostic, Module, ParameterType,
     Rewrite, Schema, SchemaError, Source, format_native, format_openfga,
 };
+pub use sql::{Budget, Inexpressible, ObjectFilter};
 pub use subject::{AsSubject, Subject};
 pub use watch::{Changes, Watch, WatchError, Watched};
 pub use write::{Import, Write, Written};

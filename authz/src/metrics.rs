@@ -18,6 +18,8 @@ pub struct Metrics {
     pub caught_up: u64,
     /// First questions that were answered without asking.
     pub from_memory: u64,
+    /// Questions that were answered through SQL, without a graph in memory.
+    pub by_sql: u64,
     /// Changes that a follower has put into graphs.
     pub followed: u64,
     /// By database, how long ago its follower last knew all that was committed; absent while none follows.
@@ -29,6 +31,7 @@ pub(crate) struct Counters {
     loaded: AtomicU64,
     caught_up: AtomicU64,
     from_memory: AtomicU64,
+    by_sql: AtomicU64,
     followed: AtomicU64,
 }
 
@@ -43,6 +46,10 @@ impl Counters {
 
     pub(crate) fn remembered(&self) {
         self.from_memory.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn by_sql(&self) {
+        self.by_sql.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn followed(&self, changes: usize) {
@@ -62,6 +69,7 @@ impl Authz {
             loaded: read(&counters.loaded),
             caught_up: read(&counters.caught_up),
             from_memory: read(&counters.from_memory),
+            by_sql: read(&counters.by_sql),
             followed: read(&counters.followed),
             lag: self.inner().looks.lag(),
         }

@@ -58,6 +58,11 @@ pub(crate) async fn of(authz: &Authz, tx: &mut TenantTx) -> Result<Arc<Graph>, C
     Ok(graph)
 }
 
+/// Whether the transaction has a graph for this handle already.
+pub(crate) fn has(authz: &Authz, tx: &mut TenantTx) -> bool {
+    tx.extensions().get::<Seen>().is_some_and(|seen| Arc::ptr_eq(&seen.owner, authz.inner()))
+}
+
 impl Seen {
     /// Is it as fresh as was asked?
     fn serves(&self, asked: &Consistency, wanted: Option<&Snapshot>) -> bool {
@@ -325,20 +330,29 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
         union all
         select null, null, null, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
                condition, context::text, (extract(epoch from expires_at) * 1000000)::bigint
-          from permission_tuples";
+          from (select * from permission_tuples limit $2) stored";
     let asked = Asked::now(inner, slot);
+    let budget = inner.budget.limit();
     let before = slot.published.load_full();
     let tenant = tx.tenant().clone();
     let mut builder = Builder::new(&inner.schema);
-    let mut head = None;
-    let mut rows = sqlx::query(TUPLES).bind(tenant.id().as_uuid()).fetch(&mut **tx);
+    let (mut head, mut count) = (None, 0);
+    let limit = budget.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
+    let mut rows = sqlx::query(TUPLES).bind(tenant.id().as_uuid()).bind(limit).fetch(&mut **tx);
     while let Some(row) = rows.try_next().await? {
         match row.try_get::<Option<bool>, _>("own")? {
             Some(own) => head = Some((Head::read(&row)?, own)),
-            None => builder.add(&inner.schema, tuple(&row)?),
+            None => {
+                builder.add(&inner.schema, tuple(&row)?);
+                count += 1;
+            }
         }
     }
     drop(rows);
+    if let Some(limit) = budget.filter(|&limit| count > limit) {
+        slot.put_over();
+        return Err(CheckError::OverBudget(limit));
+    }
     let (head, has_own_writes) = head.ok_or(sqlx::Error::RowNotFound)?;
     let graph = Graph::built(Arc::clone(&inner.schema), builder).with_clock(Arc::clone(&inner.clock));
     let graph = Arc::new(graph);

@@ -34,6 +34,19 @@ fn linked_entities() {
 }
 
 #[test]
+fn list_as_sql() {
+    let output = Command::new(env!("CARGO_BIN_EXE_list_as_sql")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let expected = "8 notes in all
+note 01, note 03, note 04
+note 05, note 06, note 07
+note 08, note 09
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
 fn encrypted_fields() {
     let output = Command::new(env!("CARGO_BIN_EXE_encrypted_fields")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
