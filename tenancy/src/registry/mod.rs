@@ -131,6 +131,8 @@ impl Outage {
     /// Notes an answer: only one that says that nobody answers opens it.
     fn note<T>(&self, answer: &Result<T, StorageError>) {
         match answer {
+            // Who asks too much at once has not asked the database.
+            Err(error) if error.busy().is_some() => {}
             Err(error) if error.is_unavailable() => {
                 *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
                 self.breaker.open();
