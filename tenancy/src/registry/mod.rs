@@ -283,3 +283,22 @@ impl Tenants {
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_no_outage_and_says_nothing_of_one() {
+        let outage = Outage::new();
+        let busy: Result<(), StorageError> = Err(crate::admission::Busy::full(1).into());
+        outage.note(&busy);
+        assert!(!outage.breaker.is_open());
+        outage.note::<()>(&Err(sqlx::Error::PoolTimedOut.into()));
+        assert!(outage.breaker.is_open());
+        outage.note(&busy);
+        assert!(outage.breaker.is_open());
+        outage.note(&Ok(()));
+        assert!(!outage.breaker.is_open());
+    }
+}
