@@ -6,4 +6,7 @@ pub mod extract;
 pub mod guard;
 pub mod openapi;
 pub mod page;
+mod reports;
 pub mod route;
+
+pub use reports::Reports;
