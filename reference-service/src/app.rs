@@ -6,6 +6,7 @@ use formwork_entity_links::Links;
 use formwork_tenancy::Tenants;
 
 use crate::{
+    http::Reports,
     modules::{self, ModuleError},
     password::Passwords,
     token::Tokens,
@@ -26,6 +27,8 @@ pub struct App {
     pub tokens: Tokens,
     /// Password hashes.
     pub passwords: Passwords,
+    /// What is told of after an answer.
+    pub reports: Reports,
 }
 
 impl App {
@@ -39,6 +42,7 @@ impl App {
         let audit = Audit::new();
         let links =
             Links::new(authz.clone(), audit.clone(), modules::links::types()?, modules::links::Tables);
-        Ok(Self { tenants, authz, audit, links, tokens, passwords: Passwords::new() })
+        let (passwords, reports) = (Passwords::new(), Reports::default());
+        Ok(Self { tenants, authz, audit, links, tokens, passwords, reports })
     }
 }

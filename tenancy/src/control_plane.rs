@@ -216,6 +216,9 @@ pub enum ControlError {
     /// Another run is at work on this database.
     #[error("another migration is at work on this database: wait for its end")]
     Busy,
+    /// The tenant has an import that is not done with.
+    #[error("the tenant has an import that is not done with: import it again, or abort the import")]
+    Importing,
     /// A canary that has no home of its own.
     #[error("tenant `{tenant}` has no schema of its own, so it cannot be the canary")]
     NoHome {
@@ -234,7 +237,8 @@ fn hidden(slug: &str) -> &'static str {
 
 impl From<sqlx::Error> for ControlError {
     fn from(source: sqlx::Error) -> Self {
-        Self::Storage(source.into())
+        let source = StorageError::from(source);
+        if source.is_while_imported() { Self::Importing } else { Self::Storage(source) }
     }
 }
 

@@ -140,6 +140,11 @@ impl StorageError {
         self.source.as_database_error().and_then(|error| error.constraint())
     }
 
+    /// Was it refused since the tenant is being imported?
+    pub(crate) fn is_while_imported(&self) -> bool {
+        self.constraint() == Some("refuse_while_imported")
+    }
+
     /// The server's own words, or a pooler's.
     pub(crate) fn database_message(&self) -> Option<&str> {
         self.source.as_database_error().map(|error| error.message())

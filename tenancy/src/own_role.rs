@@ -85,6 +85,7 @@ pub(crate) fn take_over(tenant: TenantId, schema: &str) -> String {
 }
 
 /// What the group lacks of the service's rights in `platform`. Run behind the steps of the platform, and with each role.
+/// Not the key by which nodes know each other: whoever has it can say to all of them what any tenant is.
 pub(crate) const SHARE_PLATFORM: &str = "
   do $$ declare grant_ record; begin
     if to_regrole('formwork_tenant') is null then return; end if;
@@ -102,11 +103,14 @@ pub(crate) const SHARE_PLATFORM: &str = "
       select 'function ' || p.oid::pg_catalog.regprocedure, a.privilege_type
         from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
         cross join lateral pg_catalog.aclexplode(p.proacl) a
-       where n.nspname = 'platform' and a.grantee = 'formwork_app'::regrole
+       where n.nspname = 'platform' and a.grantee = 'formwork_app'::regrole and p.proname <> 'registry_key'
          and not has_function_privilege('formwork_tenant', p.oid, 'execute')
     loop
       execute format('grant %s on %s to formwork_tenant', grant_.privilege, grant_.object);
     end loop;
+    if has_function_privilege('formwork_tenant', to_regprocedure('platform.registry_key()'), 'execute') then
+      revoke execute on function platform.registry_key() from formwork_tenant;
+    end if;
   end $$";
 
 /// (object, privilege) of all that the service's login holds in a schema, whole or by column.

@@ -129,7 +129,8 @@ impl Tenants {
     /// Begins a transaction for the session's tenant, in one round trip.
     ///
     /// It begins in the home that the registry named at most a second ago: what a session holds on to for longer is
-    /// asked for again. While the registry does not answer, it begins where the session says.
+    /// asked for again. While the registry does not answer, no transaction that may write begins on an older answer;
+    /// one that only reads does, for half a minute.
     ///
     /// # Errors
     ///
@@ -325,6 +326,18 @@ impl Tenants {
         // What is nobody's takes its turn as one tenant more.
         let nobody = TenantId::from(uuid::Uuid::nil());
         self.connection(database, nobody, options.begin_text() + NOBODY, false).await
+    }
+
+    /// The registry's own question. It takes its turn as a tenant more again, so that no number of logins or security
+    /// events keeps all tenants from being looked up.
+    pub(crate) async fn begin_for_registry(&self, database: &str) -> Result<TenantConn, StorageError> {
+        let database = match database {
+            MAIN => self.databases.main(),
+            other => self.checked_database(other).await?,
+        };
+        let registry = TenantId::from(uuid::Uuid::max());
+        let text = TxOptions::new().read_only().begin_text() + NOBODY;
+        self.connection(database, registry, text, false).await
     }
 
     /// The database with this name, once its login has been looked at.

@@ -83,8 +83,9 @@ mod tests {
     #[test]
     fn every_name_has_the_number_that_it_was_given() {
         let mut table = NameTable::default();
-        let name =
-            |i: u32| if i % 3 == 0 { format!("a_relation_with_a_long_name_{i}") } else { format!("r{i}") };
+        let name = |i: u32| {
+            if i.is_multiple_of(3) { format!("a_relation_with_a_long_name_{i}") } else { format!("r{i}") }
+        };
         assert_eq!((table.get(""), table.get("r1"), table.get(&name(0))), (None, None, None));
         for i in 0..1_000 {
             assert!(!table.contains(&name(i)));

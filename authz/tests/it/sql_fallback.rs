@@ -243,7 +243,7 @@ async fn a_tenant_over_its_budget_is_answered_through_sql_with_its_own_writes() 
         let grant = authz.require(&mut tx, &anna, "read", &rfi).await.unwrap();
         assert_eq!(grant.relationships().len(), 4);
         let seen = authz.lookup_objects(&mut tx, &anna, "read", "rfi").await.unwrap();
-        assert_eq!(seen, [rfi.clone()]);
+        assert_eq!(seen, std::slice::from_ref(&rfi));
         let objects = [Object::new("rfi", 8), rfi.clone(), Object::new("folder", "top")];
         let held = authz.check_many(&mut tx, &anna, "view", &objects).await.unwrap();
         assert_eq!(held, [Decision::Denied, Decision::Denied, Decision::Allowed]);
@@ -342,7 +342,10 @@ async fn one_question_sees_one_snapshot() {
             Decision::Allowed,
             "after {asked}"
         );
-        assert_eq!(authz.lookup_objects(&mut tx, &anna, "read", "rfi").await.unwrap(), [rfi.clone()]);
+        assert_eq!(
+            authz.lookup_objects(&mut tx, &anna, "read", "rfi").await.unwrap(),
+            std::slice::from_ref(&rfi)
+        );
         asked += 1;
     }
     writer.await.unwrap();

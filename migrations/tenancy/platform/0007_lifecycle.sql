@@ -48,13 +48,20 @@ create index legal_holds_of_tenant on platform.legal_holds (tenant_id) where rel
 create function platform.refuse_status() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+declare
+  open_import text := (select i.id from platform.tenant_imports i where i.tenant_id = old.id and i.outcome = 'open');
+  -- It says so in its own transactions: that there is one lets nobody else in.
+  is_import boolean := coalesce(open_import = current_setting('app.import', true), false);
 begin
   -- But for an import, which brings back what was exported before.
-  if old.status = 'deleted' and not (new.status = 'provisioning' and exists (
-       select from platform.tenant_imports i where i.tenant_id = old.id and i.outcome = 'open')) then
+  if old.status = 'deleted' and not (new.status = 'provisioning' and is_import) then
     raise exception 'tenant % is deleted: what it was is not there any more', old.id using errcode = 'check_violation';
   end if;
-  if exists (select from platform.legal_holds h where h.tenant_id = old.id and h.released_at is null) then
+  if old.status = 'provisioning' and open_import is not null and not is_import then
+    raise exception 'tenant % is being imported', old.id
+      using errcode = 'check_violation', constraint = 'refuse_while_imported';
+  end if;
+  if (old.status = 'deleted' or new.status in ('deleting', 'deleted')) and exists (select from platform.legal_holds h where h.tenant_id = old.id and h.released_at is null) then
     raise exception 'tenant % is on legal hold', old.id using errcode = 'check_violation';
   end if;
   return new;
@@ -62,7 +69,8 @@ end;
 $$;
 revoke all on function platform.refuse_status() from public;
 create trigger refuse_status before update of status on platform.tenants for each row
-  when ((old.status = 'deleted' or new.status in ('deleting', 'deleted')) and old.status <> new.status)
+  when ((old.status in ('deleted', 'provisioning') or new.status in ('deleting', 'deleted'))
+        and old.status <> new.status)
   execute function platform.refuse_status();
 
 -- Leave to act as one member of the tenant, and as nobody else.

@@ -179,11 +179,9 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
 fn report_mismatch(app: &App, error: &ResolveError, subject: Uuid) {
     if let ResolveError::Mismatch { host, claimed, named, .. } = error {
         let detail = serde_json::json!({"host": host, "token_tenant": claimed, "subject": subject});
-        let (app, named) = (app.clone(), *named);
-        tokio::spawn(async move {
-            if let Err(error) =
-                app.tenants.record_security_event("tenant-mismatch", Some(named), detail).await
-            {
+        let (tenants, named) = (app.tenants.clone(), *named);
+        app.reports.begin(async move {
+            if let Err(error) = tenants.record_security_event("tenant-mismatch", Some(named), detail).await {
                 tracing::warn!(%error, "a security event could not be kept");
             }
         });

@@ -7,4 +7,7 @@ pub mod guard;
 mod moving;
 pub mod openapi;
 pub mod page;
+mod reports;
 pub mod route;
+
+pub use reports::Reports;

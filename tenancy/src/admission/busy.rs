@@ -17,7 +17,7 @@ enum Why {
 }
 
 impl Busy {
-    pub(super) fn full(limit: usize) -> Self {
+    pub(crate) fn full(limit: usize) -> Self {
         Self { why: Why::Full { limit } }
     }
 

@@ -134,6 +134,9 @@ pub enum ImportError {
     /// The home could not be made, or its tables have no order.
     #[error("the home could not be made: {0}")]
     Home(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The registry or the home is not as the import left it.
+    #[error("the tenant was changed by somebody else during its import")]
+    Disturbed,
     /// It failed and could not be cleared up now: the tenant stays in `provisioning` until it is imported again or the
     /// import is aborted.
     #[error("the import failed and could not be undone: import again, or abort it: {source}")]
@@ -194,7 +197,7 @@ pub enum ImportRefusal {
         "the tenant has keys of its own: what is sealed under them opens for no other tenant, so it cannot be copied"
     )]
     Sealed,
-    /// A person's address is somebody else's here.
+    /// A person's address is somebody else's here, or the identity is of somebody with another address.
     #[error(
         "`{email}` is known here as another person: change the address there or here, or import without people"
     )]

@@ -105,6 +105,7 @@ struct Entry {
     schema_name: String,
     epoch: i64,
     region: String,
+    residency: Option<Vec<String>>,
     plan: String,
     default_currency: String,
     time_zone: String,
@@ -114,7 +115,7 @@ struct Entry {
 impl Entry {
     async fn read(main: &mut Hand, tenant: TenantId) -> Result<Self, ExportError> {
         let found: Option<Self> = sqlx::query_as(
-            "select id, slug, name, status, isolation, database_name, schema_name, epoch, region, plan,
+            "select id, slug, name, status, isolation, database_name, schema_name, epoch, region, residency, plan,
                     default_currency, time_zone, own_role
                from platform.tenants where id = $1",
         )
@@ -141,6 +142,7 @@ impl Entry {
             own_role: self.own_role,
             epoch: self.epoch,
             region: self.region.clone(),
+            residency: self.residency.clone(),
             plan: self.plan.clone(),
             default_currency: self.default_currency.clone(),
             time_zone: self.time_zone.clone(),

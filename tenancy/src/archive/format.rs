@@ -45,6 +45,9 @@ pub struct TenantRecord {
     pub(super) own_role: bool,
     pub(super) epoch: i64,
     pub(super) region: String,
+    /// Regions in which its data may lie; none: anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) residency: Option<Vec<String>>,
     pub(super) plan: String,
     pub(super) default_currency: String,
     pub(super) time_zone: String,

@@ -54,7 +54,7 @@ pub(super) async fn import<R: AsyncRead + Unpin + Send>(
     // Whether its last commit was done, if that was on its way, is known when this connection is gone.
     drop(main);
     match (ledger::undo(control, attempt.plan.tenant, &source.to_string()).await, report) {
-        (Ok(false), Some(report)) => Ok(report),
+        (Ok(false), Some(report)) if ledger::is_done(control, &attempt.entry).await? => Ok(report),
         (Ok(_), _) => Err(source),
         (Err(error), _) => {
             tracing::warn!(%error, tenant = %attempt.plan.tenant, "a failed import could not be undone");
@@ -114,6 +114,7 @@ impl Attempt<'_> {
         let sections =
             load::load(&mut target, schema, &mut reader, &pairs, identities, total, self.progress).await?;
         main.run("begin").await?;
+        ledger::say_which(main, self.entry.id).await?;
         people::take(main, &mut reader, self.entry.tenant, self.options, self.progress).await?;
         self.reached(ImportStep::Loaded);
 
@@ -159,14 +160,15 @@ impl Attempt<'_> {
 
 /// The home may be written, as soon as somebody may work for the tenant.
 async fn open(target: &mut Hand, entry: &Entry) -> Result<(), ImportError> {
-    sqlx::query(
-        "update platform.homes set state = 'live', changed_at = now() where tenant_id = $1 and epoch = $2",
+    let opened = sqlx::query(
+        "update platform.homes set state = 'live', changed_at = now()
+          where tenant_id = $1 and epoch = $2 and state = 'coming'",
     )
     .bind(entry.tenant.as_uuid())
     .bind(entry.epoch)
     .execute(&mut target.conn)
     .await?;
-    Ok(())
+    if opened.rows_affected() == 1 { Ok(()) } else { Err(ImportError::Disturbed) }
 }
 
 fn same_version(archive: &[AppliedStep], here: &[AppliedStep]) -> Result<(), ImportRefusal> {

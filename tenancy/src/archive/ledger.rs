@@ -103,9 +103,29 @@ pub(super) async fn begin(
     .bind(replaced)
     .execute(&mut main.conn)
     .await?;
+    say_which(main, entry.id).await?;
     enter(control, main, plan, &entry, &header.tenant).await?;
     main.commit().await?;
     Ok(entry)
+}
+
+/// The transaction is this import's. The registry lets no other one change the tenant while its line is open.
+pub(super) async fn say_which(main: &mut Hand, id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("select set_config('app.import', $1, true)")
+        .bind(id.to_string())
+        .execute(&mut main.conn)
+        .await?;
+    Ok(())
+}
+
+/// Was it done, whatever its last answer was?
+pub(super) async fn is_done(control: &ControlPlane, entry: &Entry) -> Result<bool, ImportError> {
+    let done: Option<bool> =
+        sqlx::query_scalar("select outcome = 'done' from platform.tenant_imports where id = $1")
+            .bind(entry.id)
+            .fetch_optional(&control.pool)
+            .await?;
+    Ok(done.unwrap_or(false))
 }
 
 /// What the registry's own checks do not say, or not so clearly.
@@ -139,15 +159,21 @@ async fn enter(
 ) -> Result<(), ImportError> {
     let region = control.region_in(&mut main.conn, plan.place.database_name()).await;
     let region = region.map_err(|error| ImportRefusal::Record { why: error.to_string() })?;
+    if let Some(allowed) = record.residency.as_ref().filter(|allowed| !allowed.contains(&region)) {
+        let allowed = allowed.join(", ");
+        let why = format!("its data may lie in {allowed} and nowhere else, and this place is in {region}");
+        return Err(ImportRefusal::Record { why }.into());
+    }
     let done = sqlx::query(
         "insert into platform.tenants as t (id, slug, name, status, isolation, database_name, schema_name, epoch,
-                                            region, plan, default_currency, time_zone, own_role)
-         values ($1, $2, $3, 'provisioning', $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                                            region, plan, default_currency, time_zone, own_role, residency)
+         values ($1, $2, $3, 'provisioning', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          on conflict (id) do update
             set slug = excluded.slug, name = excluded.name, status = excluded.status, isolation = excluded.isolation,
                 database_name = excluded.database_name, schema_name = excluded.schema_name, epoch = excluded.epoch,
                 region = excluded.region, plan = excluded.plan, default_currency = excluded.default_currency,
-                time_zone = excluded.time_zone, own_role = excluded.own_role, version = t.version + 1",
+                time_zone = excluded.time_zone, own_role = excluded.own_role,
+                residency = excluded.residency, version = t.version + 1",
     )
     .bind(entry.tenant.as_uuid())
     .bind(&plan.slug)
@@ -161,6 +187,7 @@ async fn enter(
     .bind(&record.default_currency)
     .bind(&record.time_zone)
     .bind(entry.own_role)
+    .bind(&record.residency)
     .execute(&mut main.conn)
     .await;
     match done {
@@ -184,14 +211,16 @@ pub(super) async fn finish(
     status: Status,
     manifest: &super::Manifest,
 ) -> Result<(), ImportError> {
-    sqlx::query(
-        "update platform.tenants set status = $2, version = version + 1 where id = $1 and status = 'provisioning'",
+    let opened = sqlx::query(
+        "update platform.tenants set status = $2, version = version + 1
+          where id = $1 and status = 'provisioning' and epoch = $3",
     )
     .bind(entry.tenant.as_uuid())
     .bind(status.as_str())
+    .bind(entry.epoch)
     .execute(&mut main.conn)
     .await?;
-    sqlx::query(
+    let closed = sqlx::query(
         "update platform.tenant_imports set outcome = 'done', ended_at = now(), sections = $2, sha256 = $3
           where id = $1 and outcome = 'open'",
     )
@@ -200,6 +229,9 @@ pub(super) async fn finish(
     .bind(manifest.sha256())
     .execute(&mut main.conn)
     .await?;
+    if (opened.rows_affected(), closed.rows_affected()) != (1, 1) {
+        return Err(ImportError::Disturbed);
+    }
     main.commit().await?;
     Ok(())
 }
@@ -249,11 +281,13 @@ async fn undo_open(
 /// The registry says again what it said before; only the epoch stays raised.
 async fn put_back(main: &mut Hand, id: Uuid, tenant: TenantId, reason: &str) -> Result<(), ImportError> {
     main.run("begin").await?;
+    say_which(main, id).await?;
     sqlx::query(
         "update platform.tenants t
             set slug = r.slug, name = r.name, status = r.status, isolation = r.isolation,
                 database_name = r.database_name, schema_name = r.schema_name, region = r.region, plan = r.plan,
                 default_currency = r.default_currency, time_zone = r.time_zone, own_role = r.own_role,
+                residency = r.residency,
                 version = t.version + 1
            from platform.tenant_imports i cross join lateral jsonb_populate_record(null::platform.tenants, i.replaced) r
           where t.id = $1 and i.id = $2 and i.replaced is not null",

@@ -89,7 +89,7 @@ pub(super) async fn take<R: AsyncRead + Unpin>(
 async fn take_domains(main: &mut Hand, tenant: TenantId) -> Result<(), ImportError> {
     let others: Option<String> = sqlx::query_scalar(
         "select d.host from pg_temp.formwork_part p join platform.tenant_domains d on d.host = p.host
-          where d.tenant_id <> $1 limit 1",
+          where d.tenant_id <> $1 and d.verified_at is not null limit 1",
     )
     .bind(tenant.as_uuid())
     .fetch_optional(&mut main.conn)
@@ -109,9 +109,11 @@ async fn take_domains(main: &mut Hand, tenant: TenantId) -> Result<(), ImportErr
 }
 
 async fn take_members(main: &mut Hand, tenant: TenantId, hashes: bool) -> Result<(), ImportError> {
+    // Who has one of the two alone is another person, whom nobody here has let in.
     let other: Option<String> = sqlx::query_scalar(
-        "select u.email from pg_temp.formwork_part p join platform.users u on u.email = p.email
-          where u.id <> p.user_id limit 1",
+        "select p.email from pg_temp.formwork_part p
+           join platform.users u on u.email = p.email or u.id = p.user_id
+          where (u.id, u.email) is distinct from (p.user_id, p.email) limit 1",
     )
     .fetch_optional(&mut main.conn)
     .await?;

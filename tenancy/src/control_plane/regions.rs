@@ -146,17 +146,24 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// [`ControlError::UnknownDatabase`]; [`ControlError::Busy`] while a tenant of the database is being moved.
+    /// [`ControlError::UnknownDatabase`]; [`ControlError::Busy`] while a tenant of the database is being moved, imported or
+    /// removed for good.
     pub async fn raise_epochs(&self, database: &str) -> Result<u64, ControlError> {
         let there = self.pool_of(database)?;
-        let moving: bool = sqlx::query_scalar(
+        // Each of these has noted an epoch at which it finds its home again.
+        let at_work: bool = sqlx::query_scalar(
             "select exists (select from platform.tenant_moves
-                             where $1 in (from_database, to_database) and step not in ('finished', 'aborted'))",
+                             where $1 in (from_database, to_database) and step not in ('finished', 'aborted'))
+                 or exists (select from platform.tenant_imports i join platform.tenants t on t.id = i.tenant_id
+                             where t.database_name = $1 and i.outcome = 'open')
+                 or exists (select from platform.tenant_transitions e join platform.tenants t on t.id = e.tenant_id
+                             where t.database_name = $1
+                               and e.step in ('doomed', 'shredded', 'frozen', 'emptied', 'cleared'))",
         )
         .bind(database)
         .fetch_one(&self.pool)
         .await?;
-        if moving {
+        if at_work {
             return Err(ControlError::Busy);
         }
         let (tenants, epochs): (Vec<uuid::Uuid>, Vec<i64>) = sqlx::query_as(

@@ -73,6 +73,9 @@ pub enum LifecycleRefusal {
     /// It has two homes.
     #[error("the tenant has a move that is not done with: finish or abort it first")]
     Moving,
+    /// Nobody has looked at its home yet.
+    #[error("the tenant has an import that is not done with: import it again, or abort the import")]
+    Importing,
     /// Its sealed fields would stay readable in every copy of the database.
     #[error("the tenant has keys of its own, and nobody here can destroy them: give them with `shred_with`")]
     NoKeys,
@@ -129,19 +132,20 @@ pub enum LifecycleFault {
 
 impl From<sqlx::Error> for LifecycleFault {
     fn from(error: sqlx::Error) -> Self {
-        Self::Storage(error.into())
+        StorageError::from(error).into()
     }
 }
 
 impl From<StorageError> for LifecycleFault {
     fn from(error: StorageError) -> Self {
-        Self::Storage(error)
+        if error.is_while_imported() { LifecycleRefusal::Importing.into() } else { Self::Storage(error) }
     }
 }
 
 impl From<sqlx::Error> for LifecycleError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Storage(error.into())
+        let error = StorageError::from(error);
+        if error.is_while_imported() { LifecycleRefusal::Importing.into() } else { Self::Storage(error) }
     }
 }
 

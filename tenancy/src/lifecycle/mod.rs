@@ -12,8 +12,9 @@
 //! Its row in the registry, without its name: the identity is never given out again, and neither is the slug, so that
 //! nobody else answers where it answered. The ledger of its changes, of its moves and of its administrators' grants, its
 //! legal holds and the security events: who did what, not what the tenant had. In the outbox, what a consumer has not read
-//! yet, until it is pruned like everybody's. Nothing else: rows, sealed fields, domains, memberships, hints, the log of
-//! its permissions are gone.
+//! yet, until it is pruned like everybody's. And the users who were its members, in `platform.users`: they are the
+//! platform's, and may be members elsewhere. Rows, sealed fields, domains, memberships, hints, the log of its permissions
+//! are gone.
 
 mod error;
 mod hold;

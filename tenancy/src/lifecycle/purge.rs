@@ -75,16 +75,42 @@ impl Lifecycle {
             "begin; select pg_advisory_xact_lock(hashtextextended('formwork.home.{tenant}', 0))"
         ))
         .await?;
-        sqlx::query(
+        // Done before, it is done again.
+        let frozen = sqlx::query(
             "update platform.homes set state = 'moved', changed_at = now()
-              where tenant_id = $1 and epoch = $2 and state in ('live', 'frozen')",
+              where tenant_id = $1 and epoch = $2 and schema_name = $3 and state in ('live', 'frozen', 'moved')",
         )
         .bind(tenant.as_uuid())
         .bind(place.epoch)
+        .bind(&place.schema)
         .execute(&mut home.conn)
         .await?;
+        if frozen.rows_affected() != 1 {
+            home.run("rollback").await?;
+            return Err(LifecycleFault::Disturbed);
+        }
         home.commit().await?;
         Ok(())
+    }
+
+    /// Is the home where the registry says, at its epoch? Asked before the point of no return, behind which nobody raises
+    /// the one to the other again.
+    pub(super) async fn is_home_there(
+        &self,
+        entry: &Entry,
+        place: &Whereabouts,
+        home: &mut Hand,
+    ) -> Result<(), LifecycleFault> {
+        let there: bool = sqlx::query_scalar(
+            "select exists (select from platform.homes
+                             where tenant_id = $1 and epoch = $2 and schema_name = $3 and state in ('live', 'frozen'))",
+        )
+        .bind(entry.tenant.as_uuid())
+        .bind(place.epoch)
+        .bind(&place.schema)
+        .fetch_one(&mut home.conn)
+        .await?;
+        if there { Ok(()) } else { Err(LifecycleFault::Disturbed) }
     }
 
     /// Takes the home away: a schema whole, rows of a shared one in batches. Its line stays, so that its old rows in
@@ -101,6 +127,7 @@ impl Lifecycle {
             removed = self.empty_shared(home, progress).await?;
         }
         remove(home, entry.tenant, &place.schema, place.epoch, Leaves::Tombstone).await?;
+        is_gone(home, entry, place).await?;
         if place.own_role {
             home.run(&own_role::remove(entry.tenant)).await?;
         }
@@ -225,6 +252,22 @@ impl Lifecycle {
     }
 }
 
+/// A home that was not found is not one that was removed.
+async fn is_gone(home: &mut Hand, entry: &Entry, place: &Whereabouts) -> Result<(), LifecycleFault> {
+    let gone: bool = sqlx::query_scalar(
+        "select exists (select from platform.homes
+                         where tenant_id = $1 and epoch = $2 and schema_name = $3 and state = 'removed')
+            and ($3 = $4 or to_regnamespace($3) is null)",
+    )
+    .bind(entry.tenant.as_uuid())
+    .bind(place.epoch)
+    .bind(&place.schema)
+    .bind(SHARED)
+    .fetch_one(&mut home.conn)
+    .await?;
+    if gone { Ok(()) } else { Err(LifecycleFault::Disturbed) }
+}
+
 /// Every table of the platform that refers to the tenant and is not a ledger: whatever tables there will be.
 async fn clear_platform(main: &mut Hand, entry: &Entry) -> Result<(), LifecycleFault> {
     let tables: Vec<(String, String)> = sqlx::query_as(
@@ -250,6 +293,13 @@ async fn clear_platform(main: &mut Hand, entry: &Entry) -> Result<(), LifecycleF
     sqlx::query(
         "update platform.administrator_grants set revoked_at = clock_timestamp()
           where tenant_id = $1 and revoked_at is null",
+    )
+    .bind(entry.tenant.as_uuid())
+    .execute(&mut main.conn)
+    .await?;
+    sqlx::query(
+        "update platform.tenant_imports set outcome = 'undone', ended_at = now(), reason = 'the tenant was removed'
+          where tenant_id = $1 and outcome = 'open'",
     )
     .bind(entry.tenant.as_uuid())
     .execute(&mut main.conn)

@@ -148,6 +148,7 @@ impl Lifecycle {
                 }
                 TransitionStep::Allowed if entry.transition == Transition::Purge => {
                     self.keys_can_go(&place, &mut home).await?;
+                    self.is_home_there(entry, &place, &mut home).await?;
                     self.doom(main, entry).await?;
                     continue;
                 }

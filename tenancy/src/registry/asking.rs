@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Key, Registry, memory::Source, metrics::Counters, postgres};
+use super::{Key, memory::Source, metrics::Counters, postgres};
 use crate::{
     StorageError, Tenant, Tenants,
     databases::{MAIN, UnknownDatabase},
@@ -38,6 +38,15 @@ struct State {
     joined: HashMap<Key, (u64, Waiting)>,
     batches: u64,
     is_running: bool,
+}
+
+impl State {
+    /// Those who have joined the question of this batch, unless a later one is to answer them.
+    fn joined_to(&mut self, batch: u64, key: &Key) -> Waiting {
+        let is_last = self.joined.get(key).is_some_and(|(number, _)| *number == batch);
+        let joined = is_last.then(|| self.joined.remove(key)).flatten();
+        joined.map(|(_, waiting)| waiting).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -107,15 +116,24 @@ impl Asking {
     }
 
     fn answer(&self, batch: u64, key: &Key, question: Question, answer: &Answer) {
-        let joined = {
-            let mut state = self.state();
-            let is_last = state.joined.get(key).is_some_and(|(number, _)| *number == batch);
-            is_last.then(|| state.joined.remove(key)).flatten()
-        };
-        let joined = joined.into_iter().flat_map(|(_, waiting)| waiting);
+        let joined = self.state().joined_to(batch, key);
         for waiting in question.waiting.into_iter().chain(joined) {
             let _ = waiting.send(answer.clone());
         }
+    }
+
+    /// Puts them all among those who wait, for the database itself. Must somebody begin to ask?
+    fn again(&self, batch: u64, key: Key, question: Question) -> bool {
+        let mut state = self.state();
+        let joined = state.joined_to(batch, &key);
+        if !state.queued.contains_key(&key) {
+            // One that was let in before: it may be one more than those who wait for the first time.
+            state.queue.push_back(key.clone());
+        }
+        let queued = state.queued.entry(key).or_default();
+        queued.now = true;
+        queued.waiting.extend(question.waiting.into_iter().chain(joined));
+        !std::mem::replace(&mut state.is_running, true)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -211,11 +229,13 @@ async fn from_redis(tenants: &Tenants, batch: &mut Batch) -> Option<u64> {
     let read = redis.read(tenants, keys.cloned().collect()).await?;
     Counters::add_many(&registry.0.counters.redis_unbelieved, read.unbelieved);
     for (key, entry, at) in read.found {
-        let Some(question) = batch.questions.remove(&key) else { continue };
-        Counters::add(&registry.0.counters.redis_hits);
         let standing = judged(tenants, &entry);
         let tenant = Tenant::new(entry, standing, registry.0.clock.clone(), at);
-        registry.deliver(batch.number, key, question, tenant, Source::Shared);
+        // Of another version than is known here: the database is asked.
+        let Some(kept) = registry.0.memory.keep(key.clone(), tenant, Source::Shared) else { continue };
+        let Some(question) = batch.questions.remove(&key) else { continue };
+        Counters::add(&registry.0.counters.redis_hits);
+        registry.0.asking.answer(batch.number, &key, question, &Ok(Some(kept)));
     }
     Some(read.time)
 }
@@ -255,7 +275,7 @@ async fn deliver(tenants: &Tenants, finding: Finding) {
         }
         let standing = judged(tenants, &entry);
         let tenant = Tenant::new(entry, standing, registry.0.clock.clone(), finding.at);
-        registry.deliver(finding.batch, key, question, tenant, Source::Database);
+        tenants.deliver(finding.batch, key, question, tenant);
     }
     #[cfg(feature = "redis")]
     if let (Some(redis), Some(time)) = (&registry.0.redis, finding.time) {
@@ -277,7 +297,7 @@ async fn judge_elsewhere(tenants: Tenants, database: String, mut finding: Findin
             for (key, entry, question) in finding.found {
                 let standing = HomeStanding::Unjudged(error.clone());
                 let tenant = Tenant::new(entry, standing, registry.0.clock.clone(), finding.at);
-                registry.deliver(finding.batch, key, question, tenant, Source::Database);
+                tenants.deliver(finding.batch, key, question, tenant);
             }
         }
         Err(error) => {
@@ -321,10 +341,16 @@ fn judged(tenants: &Tenants, entry: &TenantEntry) -> HomeStanding {
     judgement.map_or(HomeStanding::Supported, HomeStanding::Unsupported)
 }
 
-impl Registry {
-    fn deliver(&self, batch: u64, key: Key, question: Question, tenant: Tenant, source: Source) {
-        let kept = self.0.memory.keep(key.clone(), tenant, source);
-        self.0.asking.answer(batch, &key, question, &Ok(Some(kept)));
+impl Tenants {
+    /// Answers with what the database has said. What arrives behind a newer version of the tenant is asked for again: it
+    /// may have lost this key.
+    fn deliver(&self, batch: u64, key: Key, question: Question, tenant: Tenant) {
+        let registry = &self.registry().0;
+        match registry.memory.keep(key.clone(), tenant, Source::Database) {
+            Some(kept) => registry.asking.answer(batch, &key, question, &Ok(Some(kept))),
+            None if registry.asking.again(batch, key, question) => drop(tokio::spawn(run(self.clone()))),
+            None => {}
+        }
     }
 }
 
@@ -374,6 +400,23 @@ mod tests {
             batches += 1;
         }
         assert_eq!(batches, WAITING / TOGETHER);
+    }
+
+    #[test]
+    fn what_is_asked_again_is_asked_of_the_database_for_all_who_wait() {
+        let asking = Asking::default();
+        let (mut first, _) = asking.enter(slug(1), false).unwrap();
+        let mut batch = asking.next().unwrap();
+        let (mut second, _) = asking.enter(slug(1), false).unwrap();
+        assert!(asking.next().is_none());
+        let question = batch.questions.remove(&slug(1)).unwrap();
+        assert!(asking.again(batch.number, slug(1), question), "nobody is asking any more");
+        let mut batch = asking.next().unwrap();
+        let question = batch.questions.remove(&slug(1)).unwrap();
+        assert!(question.now);
+        asking.answer(batch.number, &slug(1), question, &Ok(None));
+        assert!(first.try_recv().unwrap().unwrap().is_none());
+        assert!(second.try_recv().unwrap().unwrap().is_none());
     }
 
     #[test]

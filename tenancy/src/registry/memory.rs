@@ -59,14 +59,16 @@ impl Memory {
         self.unknown.get(&key).is_some_and(|at| age(at) < UNKNOWN)
     }
 
-    /// Keeps what was said under this key and the tenant's identity, and answers what is to be believed.
-    pub(super) fn keep(&self, key: Key, tenant: Tenant, source: Source) -> Tenant {
-        let by_id = Key::Id(tenant.id());
-        let tenant = match key == by_id {
-            true => tenant,
-            false => self.keep_under(by_id, tenant, source),
-        };
-        self.keep_under(key, tenant, source)
+    /// Keeps what was said under this key and the tenant's identity, and answers what is to be believed. None: another
+    /// version of the tenant is believed, and nobody has said that it has this slug or domain: ask again.
+    pub(super) fn keep(&self, key: Key, tenant: Tenant, source: Source) -> Option<Tenant> {
+        let (by_id, version) = (Key::Id(tenant.id()), tenant.version());
+        if key == by_id {
+            return Some(self.keep_under(by_id, tenant, source));
+        }
+        let known = self.keep_under(by_id, tenant, source);
+        // Each change of a slug or a domain is another version. Under this key, it would be renewed for ever.
+        (known.version() == version).then(|| self.keep_under(key, known, source))
     }
 
     fn keep_under(&self, key: Key, tenant: Tenant, source: Source) -> Tenant {
@@ -175,16 +177,35 @@ mod tests {
             let memory = memory();
             memory.keep(key(), tenant(&memory, 1, 5, 10 * SECOND), Database);
             let answer = memory.keep(key(), tenant(&memory, id, version, at * SECOND), source);
+            let answer = answer.map(|answer| answer.version());
             let held = memory.stale(key().as_ref(), 10 * SECOND).map(|held| held.version());
             let what = format!("{id}, version {version} of second {at} by {source:?}");
-            assert_eq!((answer.version(), held), (kept, Some(kept)), "{what}");
+            // What another version of the same tenant stands against is asked for again.
+            let expected = (id != 1 || kept == version).then_some(kept);
+            assert_eq!((answer, held), (expected, Some(kept)), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_domain_that_a_newer_version_may_have_lost_is_never_bound_to_it() {
+        use Source::{Database, Shared};
+        for source in [Shared, Database] {
+            let memory = memory();
+            let domain = || Key::Domain("d.example".to_owned());
+            let newest = tenant(&memory, 1, 7, 10 * SECOND);
+            memory.keep(Key::Id(newest.id()), newest.clone(), Database).unwrap();
+            assert!(memory.keep(domain(), tenant(&memory, 1, 6, 9 * SECOND), source).is_none());
+            assert!(memory.stale(domain().as_ref(), 10 * SECOND).is_none(), "{source:?}");
+            // Said of the version that is believed, it is bound to it, and renewed with it.
+            let bound = memory.keep(domain(), tenant(&memory, 1, 7, 9 * SECOND), source).unwrap();
+            assert!(bound.is_same_record(&newest), "{source:?}");
         }
     }
 
     #[test]
     fn what_is_renewed_is_young_again_for_whoever_holds_it_and_what_is_outdated_never() {
         let memory = memory();
-        let held = memory.keep(key(), tenant(&memory, 1, 5, SECOND), Source::Database);
+        let held = memory.keep(key(), tenant(&memory, 1, 5, SECOND), Source::Database).unwrap();
         assert!(memory.current(key().as_ref(), 2 * SECOND).is_none());
         assert!(memory.stale(key().as_ref(), 31 * SECOND - 1).is_some());
         assert!(memory.stale(key().as_ref(), 31 * SECOND).is_none());
@@ -196,14 +217,15 @@ mod tests {
         assert!(memory.stale(key().as_ref(), 40 * SECOND).is_none());
         // Nor under the key that nobody has forgotten.
         assert!(memory.stale(KeyRef::Id(held.id()), 40 * SECOND).is_none());
-        let newer = memory.keep(Key::Id(held.id()), tenant(&memory, 1, 5, 39 * SECOND), Source::Shared);
+        let newer =
+            memory.keep(Key::Id(held.id()), tenant(&memory, 1, 5, 39 * SECOND), Source::Shared).unwrap();
         assert_eq!(newer.current_at(), 39 * SECOND);
     }
 
     #[test]
     fn a_key_without_a_tenant_is_remembered_for_half_a_second() {
         let memory = memory();
-        let held = memory.keep(key(), tenant(&memory, 1, 5, SECOND), Source::Database);
+        let held = memory.keep(key(), tenant(&memory, 1, 5, SECOND), Source::Database).unwrap();
         memory.keep_unknown(key(), 2 * SECOND);
         assert_eq!(held.current_at(), 0, "the tenant has this key no more");
         assert!(memory.is_unknown(key().as_ref(), 2 * SECOND + 499_999_999));

@@ -131,6 +131,8 @@ impl Outage {
     /// Notes an answer: only one that says that nobody answers opens it.
     fn note<T>(&self, answer: &Result<T, StorageError>) {
         match answer {
+            // Who asks too much at once has not asked the database.
+            Err(error) if error.busy().is_some() => {}
             Err(error) if error.is_unavailable() => {
                 *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
                 self.breaker.open();
@@ -276,4 +278,23 @@ impl Tenants {
 /// Never 0, which says that something is outdated.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_no_outage_and_says_nothing_of_one() {
+        let outage = Outage::new();
+        let busy: Result<(), StorageError> = Err(crate::admission::Busy::full(1).into());
+        outage.note(&busy);
+        assert!(!outage.breaker.is_open());
+        outage.note::<()>(&Err(sqlx::Error::PoolTimedOut.into()));
+        assert!(outage.breaker.is_open());
+        outage.note(&busy);
+        assert!(outage.breaker.is_open());
+        outage.note(&Ok(()));
+        assert!(!outage.breaker.is_open());
+    }
 }

@@ -8,7 +8,7 @@ use sqlx::{FromRow, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use super::Key;
-use crate::{StorageError, Tenant, TenantId, Tenants, TxOptions, tenant::TenantEntry};
+use crate::{StorageError, Tenant, TenantId, Tenants, databases::MAIN, tenant::TenantEntry};
 
 /// Tenants in one question after changes.
 const HELD: usize = 1_000;
@@ -42,7 +42,7 @@ pub(super) async fn by_keys(
             Key::Id(id) => ids.push(id.as_uuid()),
         }
     }
-    let mut conn = tenants.begin_outside(TxOptions::new().read_only()).await?;
+    let mut conn = tenants.begin_for_registry(MAIN).await?;
     let found: Vec<Found> = sqlx::query_as("select * from platform.tenants_by_keys($1, $2, $3)")
         .bind(slugs)
         .bind(hosts)
@@ -55,7 +55,7 @@ pub(super) async fn by_keys(
 /// Those of them that the registry says other things of now, or nothing.
 pub(super) async fn changed(tenants: &Tenants, held: &[Tenant]) -> Result<HashSet<TenantId>, StorageError> {
     let mut changed = HashSet::new();
-    let mut conn = tenants.begin_outside(TxOptions::new().read_only()).await?;
+    let mut conn = tenants.begin_for_registry(MAIN).await?;
     let mut rest = held;
     loop {
         let (some, others) = rest.split_at(rest.len().min(HELD));
@@ -79,7 +79,7 @@ pub(super) async fn home_versions(
     database: &str,
     ids: Vec<Uuid>,
 ) -> Result<HashMap<Uuid, BTreeMap<String, i32>>, StorageError> {
-    let mut conn = tenants.begin_outside_in(database).await?;
+    let mut conn = tenants.begin_for_registry(database).await?;
     let rows: Vec<(Uuid, Json<BTreeMap<String, i32>>)> =
         sqlx::query_as("select id, platform.home_versions(id) from unnest($1::uuid[]) t (id)")
             .bind(ids)
@@ -91,6 +91,6 @@ pub(super) async fn home_versions(
 /// What the nodes of this control plane know each other by.
 #[cfg(feature = "redis")]
 pub(super) async fn registry_key(tenants: &Tenants) -> Result<Vec<u8>, StorageError> {
-    let mut conn = tenants.begin_outside(TxOptions::new().read_only()).await?;
+    let mut conn = tenants.begin_for_registry(MAIN).await?;
     Ok(sqlx::query_scalar("select platform.registry_key()").fetch_one(&mut conn).await?)
 }

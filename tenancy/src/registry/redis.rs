@@ -96,7 +96,7 @@ impl RedisTier {
         let mut answer = answer.into_iter();
         let values: Vec<_> = answer.by_ref().take(keys.len()).collect();
         let (seconds, micros): (u64, u64) = redis::from_redis_value(answer.next()?.ok()?).ok()?;
-        let time = seconds * 1_000_000 + micros;
+        let time = seconds.checked_mul(1_000_000)?.checked_add(micros)?;
         let mut read = Read { found: Vec::new(), unbelieved: 0, time };
         for (key, value) in keys.into_iter().zip(values) {
             // A value of another kind is nobody's entry.

@@ -469,4 +469,33 @@ async fn people_come_along_without_their_passwords_and_domains_unverified() {
     let members: i64 =
         sqlx::query_scalar("select count(*) from platform.memberships").fetch_one(&mut main).await.unwrap();
     assert_eq!(members, 0);
+
+    // Anna's identity with another address; another tenant that only claims the domain.
+    let fourth = database().await;
+    let other = fourth.tenant_at("other", HomePlace::shared()).await;
+    let mut main = connect(&fourth, "main", LocalRole::Owner).await;
+    sqlx::query(
+        "with u as (insert into platform.users (id, email, display_name) values ($1, 'eve@a.example', 'Eve'))
+         insert into platform.tenant_domains (host, tenant_id) values ('a.example', $2)",
+    )
+    .bind(anna)
+    .bind(other.id().as_uuid())
+    .execute(&mut main)
+    .await
+    .unwrap();
+    let import =
+        async || fourth.control().import_tenant(archive.as_slice(), &ImportOptions::new(), |_| ()).await;
+    let error = import().await.unwrap_err();
+    assert!(
+        matches!(&error, ImportError::Refused(ImportRefusal::Identity { email }) if email == "anna@a.example"),
+        "{error}"
+    );
+    sqlx::query("delete from platform.users where id = $1").bind(anna).execute(&mut main).await.unwrap();
+    import().await.unwrap();
+    let claims: i64 =
+        sqlx::query_scalar("select count(*) from platform.tenant_domains where host = 'a.example'")
+            .fetch_one(&mut main)
+            .await
+            .unwrap();
+    assert_eq!(claims, 2);
 }

@@ -6,13 +6,15 @@ use std::{
     pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use formwork_migrations::{AUDIT, AUTHZ, TENANCY};
 use formwork_tenancy::{
-    HomePlace, Status,
+    Actor, ControlError, HomePlace, NewAdministratorGrant, NewApiKey, Status,
     archive::{self, ArchiveError, ArchiveEvent, ImportError, ImportOptions, ImportRefusal, ImportStep},
     doctor::DoctorConfig,
+    lifecycle::{Lifecycle, LifecycleError, LifecycleRefusal, Order},
     local_postgres::LocalRole,
     testing::TestDatabase,
 };
@@ -439,4 +441,46 @@ async fn an_import_that_is_dropped_between_two_bytes_leaves_nothing_visible() {
         assert_eq!(seen, 0, "{part}");
     }
     import(&db, &archive, &HomePlace::schema()).await.unwrap();
+}
+
+/// Nobody has looked at its home yet, and what refers to it would keep the import from being undone.
+#[tokio::test]
+async fn while_an_import_is_open_nothing_else_changes_its_tenant_and_it_can_be_undone() {
+    let archive = archive_of_acme().await;
+    let db = database().await;
+    let control = db.control();
+    let administrator = control.ensure_user("ada@a.example", "Ada", None).await.unwrap().id;
+    cut_off(&db, &archive, &ImportOptions::new().place(HomePlace::schema()), ImportStep::Stored).await;
+    let tenant = db.tenants().by_slug("acme").await.unwrap().unwrap().id();
+    let (life, somebody) = (Lifecycle::new(control.clone()), Actor::system("test"));
+    let order = Order::new(&somebody, "ticket 4711");
+    for refused in [
+        life.activate(tenant, &order).await.map(drop),
+        life.delete(tenant, Duration::ZERO, &order).await.map(drop),
+        life.hold(tenant, "court", &order).await.map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, LifecycleError::Refused(LifecycleRefusal::Importing)), "{error}");
+    }
+    let grant =
+        NewAdministratorGrant::new(administrator, tenant, "a look", &somebody, Duration::from_secs(60));
+    for refused in [
+        control.create_api_key(tenant, &NewApiKey::new("key", &somebody)).await.map(drop),
+        control.grant_administrator(&grant).await.map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, ControlError::Importing), "{error}");
+    }
+    let error = control.index_membership(tenant, administrator).await.unwrap_err();
+    assert_eq!(error.constraint(), Some("refuse_while_imported"));
+    let error = control.raise_epochs("main").await.unwrap_err();
+    assert!(matches!(error, ControlError::Busy), "{error}");
+    let mut root = connect(&db, "main", LocalRole::Superuser).await;
+    let by_hand = sqlx::query("update platform.tenants set status = 'active'").execute(&mut root).await;
+    assert!(by_hand.unwrap_err().to_string().contains("is being imported"));
+    control.abort_import(tenant).await.unwrap();
+    let fresh = db.connect(formwork_tenancy::Tenants::builder()).await;
+    assert!(fresh.by_slug("acme").await.unwrap().is_none());
+    import(&db, &archive, &HomePlace::schema()).await.unwrap();
+    control.create_api_key(tenant, &NewApiKey::new("key", &somebody)).await.unwrap();
 }

@@ -94,6 +94,20 @@ async fn a_tenant_with_a_role_of_its_own_works_as_every_other() {
     let pool = db.tenants().pool_unguarded();
     let role: String = sqlx::query_scalar("select current_user::text").fetch_one(pool).await.unwrap();
     assert_eq!(role, "formwork_app");
+    // By what nodes believe each other it could say to all of them what any tenant is.
+    let keys: Vec<bool> = sqlx::query_scalar(
+        "select has_function_privilege(role, 'platform.registry_key()', 'execute')
+           from unnest($1::text[]) with ordinality r (role, nr) order by nr",
+    )
+    .bind(vec![
+        "formwork_app".to_owned(),
+        "formwork_tenant".to_owned(),
+        format!("formwork_t_{}", tenant.id().as_uuid().simple()),
+    ])
+    .fetch_all(&mut crate::fleet::owner(&db).await)
+    .await
+    .unwrap();
+    assert_eq!(keys, [true, false, false]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use formwork_migrations::TENANCY;
 use formwork_tenancy::{
     Actor, ControlError, HomePlace, Isolation, NewTenant, Refusal, ResolveError, Tenant, TenantId, Tenants,
     TxOptions,
+    archive::{ImportError, ImportOptions, ImportRefusal},
     local_postgres::LocalRole,
     moves::{MoveError, MoveRefusal},
     testing::TestDatabase,
@@ -250,4 +251,28 @@ async fn raised_epochs_refuse_what_is_under_way_and_let_the_next_one_commit() {
     }
     let error = db.control().raise_epochs("nowhere").await.unwrap_err();
     assert!(matches!(error, ControlError::UnknownDatabase(_)), "{error}");
+}
+
+#[tokio::test]
+async fn an_archive_says_where_its_data_may_lie_and_they_come_to_no_other_place() {
+    let db = two_regions().await;
+    let control = db.control();
+    control
+        .provision(&NewTenant::placed("acme", "Acme", HomePlace::shared()).resides_in("eu"))
+        .await
+        .unwrap();
+    let acme = db.tenants().by_slug("acme").await.unwrap().unwrap();
+    let (archive, _) = crate::archive::export(&db, acme.id()).await;
+    let copy = async |place| {
+        let options = ImportOptions::new().copy_named("copy").place(place);
+        control.import_tenant(archive.as_slice(), &options, |_| ()).await
+    };
+    let error = copy(HomePlace::database("far")).await.unwrap_err();
+    assert!(matches!(error, ImportError::Refused(ImportRefusal::Record { .. })), "{error}");
+    assert!(error.to_string().contains("its data may lie in eu and nowhere else"), "{error}");
+    copy(HomePlace::schema()).await.unwrap();
+    let mut owner = PgConnection::connect_with(&db.options(LocalRole::Owner).await).await.unwrap();
+    let residency: Vec<Option<Vec<String>>> =
+        sqlx::query_scalar("select residency from platform.tenants").fetch_all(&mut owner).await.unwrap();
+    assert_eq!(residency, vec![Some(vec!["eu".to_owned()]); 2]);
 }

@@ -64,9 +64,20 @@ async fn the_registry_refuses_to_delete_who_is_held_and_to_bring_back_who_is_del
     change(&life, gone, Transition::Delete).await.unwrap();
     change(&life, gone, Transition::Purge).await.unwrap();
     let mut root = connect(&db, "main", LocalRole::Superuser).await;
-    for (tenant, to, says) in
-        [(held, "deleting", "legal hold"), (held, "deleted", "legal hold"), (gone, "active", "is deleted")]
-    {
+    // That somebody imports it lets nobody else bring it back.
+    sqlx::query(
+        "insert into platform.tenant_imports (id, tenant_id, from_tenant) values (gen_random_uuid(), $1, $1)",
+    )
+    .bind(gone.as_uuid())
+    .execute(&mut root)
+    .await
+    .unwrap();
+    for (tenant, to, says) in [
+        (held, "deleting", "legal hold"),
+        (held, "deleted", "legal hold"),
+        (gone, "active", "is deleted"),
+        (gone, "provisioning", "is deleted"),
+    ] {
         let error = sqlx::query("update platform.tenants set status = $2 where id = $1")
             .bind(tenant.as_uuid())
             .bind(to)

@@ -3,9 +3,13 @@
 use std::{panic::AssertUnwindSafe, sync::Mutex, time::Duration};
 
 use formwork_tenancy::{
-    Actor, HomePlace, Isolation, NewTenant, OutboxEvent, ResolveError, Status, Tenant, TenantId, TxOptions,
+    Actor, ControlError, HomePlace, Isolation, NewTenant, OutboxEvent, ResolveError, Status, Tenant,
+    TenantId, TxOptions,
     doctor::DoctorConfig,
-    lifecycle::{Lifecycle, LifecycleEvent, LifecycleRefusal, Transition, TransitionStep},
+    lifecycle::{
+        Lifecycle, LifecycleError, LifecycleEvent, LifecycleFault, LifecycleRefusal, Transition,
+        TransitionStep,
+    },
     local_postgres::LocalRole,
     testing::{LongRound, TestDatabase},
 };
@@ -288,4 +292,40 @@ async fn a_tenant_that_is_being_moved_is_not_removed() {
         "eu platform.outbox",
     ];
     assert_eq!(left(&db, tenant.id()).await, kept);
+}
+
+/// Nothing is called deleted whose rows are there.
+#[tokio::test]
+async fn a_home_that_is_not_found_at_its_epoch_is_not_called_removed() {
+    let db = database().await;
+    let life = lifecycle(&db);
+    let tenant = db.tenant_at("acme", HomePlace::schema()).await;
+    let id = tenant.id();
+    life.delete(id, Duration::ZERO, &order()).await.unwrap();
+    let mut root = connect(&db, "main", LocalRole::Superuser).await;
+    // Raised in the home alone, by somebody who was cut off: before the point of no return it is raised again.
+    rows(&mut root, &format!("update platform.homes set epoch = epoch + 1 where tenant_id = '{id}'")).await;
+    let error = life.purge(id, &order(), |_| ()).await.unwrap_err();
+    assert!(
+        matches!(&error, LifecycleError::Interrupted { step: TransitionStep::Allowed, source, .. }
+            if matches!(source, LifecycleFault::Disturbed)),
+        "{error}"
+    );
+    db.control().raise_epochs("main").await.unwrap();
+    for step in [TransitionStep::Shredded, TransitionStep::Frozen] {
+        cut_off(&life, id, step).await;
+        let error = db.control().raise_epochs("main").await.unwrap_err();
+        assert!(matches!(error, ControlError::Busy), "{error}");
+        rows(&mut root, &format!("update platform.tenants set epoch = epoch + 1 where id = '{id}'")).await;
+        let error = life.resume(id, |_| ()).await.unwrap_err();
+        assert!(
+            matches!(&error, LifecycleError::Interrupted { source, .. } if matches!(source, LifecycleFault::Disturbed)),
+            "{error}"
+        );
+        assert_eq!(status(&db, id).await, Status::Deleting);
+        rows(&mut root, &format!("update platform.tenants set epoch = epoch - 1 where id = '{id}'")).await;
+    }
+    life.resume(id, |_| ()).await.unwrap();
+    assert_eq!(status(&db, id).await, Status::Deleted);
+    left(&db, id).await;
 }
