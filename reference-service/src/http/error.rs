@@ -229,6 +229,11 @@ impl ApiError {
         self.code
     }
 
+    /// What the caller is told.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Did a move of the tenant to another home refuse it? Nothing was stored then.
     fn is_moving(&self) -> bool {
         let cause = self.cause.as_ref().and_then(|cause| cause.downcast_ref::<StorageError>());

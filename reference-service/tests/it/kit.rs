@@ -444,7 +444,7 @@ impl Answer {
         let mut headers: Vec<String> = self
             .headers
             .iter()
-            .filter(|(name, _)| *name != CORRELATION && *name != "date")
+            .filter(|(name, _)| ![CORRELATION, "date", "x-commit-token"].contains(&name.as_str()))
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
         headers.sort();

@@ -46,8 +46,8 @@ impl From<Result<StoredLink, LinkError>> for Row {
         match made {
             Ok(stored) => Self { link: Some(stored.into()), error: None },
             Err(error) => {
-                let detail = error.to_string();
-                let code = ApiError::from(error).code();
+                let told = ApiError::from(error);
+                let (code, detail) = (told.code(), told.detail().to_owned());
                 Self { link: None, error: Some(RowError { code, detail }) }
             }
         }
