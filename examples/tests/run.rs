@@ -22,10 +22,11 @@ fn linked_entities() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     for line in [
-        "contains\nbuilds\nblocks\n`task` leads to `task` as `blocks` already",
+        "`task` leads to `task` as `blocks` already",
         "merged: 1 link moved",
-        "the plan is part_of folder, built_by task, relates task",
-        "from the folder 4 steps, the farthest 3 links away",
+        "part_of folder",
+        "built_by task",
+        "the farthest 3 links away",
         "1 links hold `folder`",
         "removed with the folder: 1 entity, 2 links",
     ] {

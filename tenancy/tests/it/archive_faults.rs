@@ -300,7 +300,7 @@ async fn of_a_forged_archive_nothing_is_imported() {
                     .filter(|step| step["set"] == "audit")
                     .for_each(|step| step["set"] = "x".into());
             }),
-            "`x` at version 2, and here it is at none",
+            "`x` at version 4, and here it is at none",
         ),
         ("another format", header(&|h| h["version"] = 2.into()), "has version 2 of the format"),
         ("something else", header(&|h| h["format"] = "tar".into()), "no export"),
