@@ -221,11 +221,12 @@ async fn a_slug_that_was_given_to_another_tenant_finds_that_one() {
     assert_eq!(by_name(&node, "a").await.unwrap().id(), old.id());
     as_owner(&db, "update platform.tenants set slug = 'b'").await;
     // Of a lower version: those of two tenants say nothing of each other.
-    let new = db.tenant_at("a", formwork_tenancy::HomePlace::shared()).await;
+    let new = NewTenant::placed("a", "a", formwork_tenancy::HomePlace::shared());
+    let new = db.control().provision(&new).await.unwrap();
     hands.forward(Duration::from_secs(1));
     assert_eq!(by_name(&node, "b").await.unwrap().id(), old.id());
     let found = by_name(&node, "a").await.unwrap();
-    assert!(found.id() != old.id() && found.id() == new.id());
+    assert!(found.id() != old.id() && found.id() == new);
 }
 
 /// Nobody is told of a tenant whose key he did not have, and what is asked says nothing of the others.
