@@ -10,7 +10,7 @@ use formwork_tenancy::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::snapshot_cursor::{NONE, begin, older_have_ended, publish, publish_committed, relay_connection};
+use crate::snapshot_cursor::{NONE, begin, publish, publish_committed, relay_connection};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -358,7 +358,7 @@ async fn what_every_consumer_has_read_is_pruned() {
     let relay = db.relay().await;
     let publish = async |tenant: &Tenant, count| {
         let ids = publish_committed(&db, tenant, count).await;
-        older_have_ended(&db).await;
+        db.older_transactions_end().await;
         ids
     };
     publish(&a, 2).await;

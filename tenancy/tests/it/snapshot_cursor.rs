@@ -36,23 +36,6 @@ pub(crate) async fn publish_committed(db: &TestDatabase, tenant: &Tenant, count:
     ids
 }
 
-/// Waits for every transaction that began before now to end: those of other tests too, whose databases stand in the
-/// same cluster, and whose ids hold back what may be pruned.
-pub(crate) async fn older_have_ended(db: &TestDatabase) {
-    let mut conn = PgConnection::connect_with(&db.options(LocalRole::Superuser).await).await.unwrap();
-    let now: String =
-        sqlx::query_scalar("select pg_current_xact_id()::text").fetch_one(&mut conn).await.unwrap();
-    let ended = "select pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8";
-    let begun = std::time::Instant::now();
-    while !sqlx::query_scalar::<_, bool>(ended).bind(&now).fetch_one(&mut conn).await.unwrap() {
-        assert!(
-            begun.elapsed() < std::time::Duration::from_secs(120),
-            "a transaction of another test does not end"
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-}
-
 pub(crate) const NONE: [Uuid; 0] = [];
 
 fn outbox() -> SnapshotCursor {
@@ -312,7 +295,7 @@ async fn a_follower_that_was_pruned_under_is_told() {
     assert_eq!(read(&mut quick, &mut conn, 10).await.len(), 5);
 
     // Nobody is registered: nothing is known to be read.
-    older_have_ended(&db).await;
+    db.older_transactions_end().await;
     let prune = Prune::new(StreamTable::OUTBOX, std::time::Duration::ZERO);
     assert_eq!(db.control().prune_stream(&prune).await.unwrap().rows(), 0);
     let forced = prune.unread_after(std::time::Duration::ZERO);
