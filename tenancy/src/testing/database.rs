@@ -147,7 +147,12 @@ impl TestDatabase {
             .await
             .expect("a transaction has a number");
         let begun = Instant::now();
-        while !sqlx::query_scalar(ENDED).bind(&now).fetch_one(&mut conn).await.expect("the cluster answers") {
+        while !sqlx::query_scalar::<_, bool>(ENDED)
+            .bind(&now)
+            .fetch_one(&mut conn)
+            .await
+            .expect("the cluster answers")
+        {
             assert!(begun.elapsed() < PATIENCE, "a transaction that another test has begun does not end");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
