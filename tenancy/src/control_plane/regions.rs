@@ -148,6 +148,7 @@ impl ControlPlane {
     ///
     /// [`ControlError::UnknownDatabase`]; [`ControlError::Busy`] while a tenant of the database is being moved, imported or
     /// removed for good.
+    #[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
     pub async fn raise_epochs(&self, database: &str) -> Result<u64, ControlError> {
         let there = self.pool_of(database)?;
         let mut main = self.pool.begin().await?;
