@@ -7,17 +7,20 @@ use std::{sync::Arc, time::Duration};
 
 use moka::{ops::compute::Op, sync::Cache};
 
-use super::{FRESHNESS, Key, KeyRef, STALE};
+use super::{FRESHNESS, Key, KeyRef, STALE, front::Front};
 use crate::{Tenant, limits::Clock};
 
 /// How long it is remembered that a key has no tenant: one that was just made is found within a second.
 const UNKNOWN: Duration = Duration::from_millis(500);
+/// How long one may be answered from before the cache, in nanoseconds: so often the cache hears that it is in use.
+const IN_FRONT: u64 = 100_000_000;
 /// Keys without a tenant that are remembered; each is a host name at most.
 const UNKNOWN_KEYS: u64 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Memory {
     clock: Arc<dyn Clock>,
+    front: Front,
     tenants: Cache<Key, Tenant>,
     /// When the database said so, in nanoseconds.
     unknown: Cache<Key, u64>,
@@ -35,13 +38,20 @@ pub(super) enum Source {
 
 impl Memory {
     pub(super) fn new(clock: Arc<dyn Clock>, capacity: u64) -> Self {
-        Self { clock, tenants: Cache::new(capacity), unknown: Cache::new(UNKNOWN_KEYS) }
+        Self { clock, front: Front::new(), tenants: Cache::new(capacity), unknown: Cache::new(UNKNOWN_KEYS) }
     }
 
     /// The tenant, if it was so less than a second ago.
     pub(super) fn current(&self, key: KeyRef<'_>, now: u64) -> Option<Tenant> {
+        let is_fresh = |tenant: &Tenant| tenant.age(&self.clock, now).is_some_and(|age| age < FRESHNESS);
+        let has_been_used = |tenant: &Tenant| now.saturating_sub(tenant.used_at()) <= IN_FRONT;
+        if let Some(tenant) = self.front.get(key).filter(|tenant| has_been_used(tenant) && is_fresh(tenant)) {
+            return Some(tenant);
+        }
+        let before = self.front.before();
         let tenant = self.aged(key, now, FRESHNESS)?;
         tenant.is_used_at(now);
+        self.front.put(before, key, &tenant, |held| is_fresh(held) && has_been_used(held));
         Some(tenant)
     }
 
@@ -72,7 +82,7 @@ impl Memory {
     }
 
     fn keep_under(&self, key: Key, tenant: Tenant, source: Source) -> Tenant {
-        let kept = self.tenants.entry(key).and_upsert_with(|held| match held {
+        let kept = self.tenants.entry(key.clone()).and_upsert_with(|held| match held {
             Some(held) if stands(held.value(), &tenant, source) => held.into_value(),
             held => {
                 // Under other keys too, what could not be judged is asked for again.
@@ -82,6 +92,7 @@ impl Memory {
                 tenant
             }
         });
+        self.front.clear(key.as_ref());
         kept.into_value()
     }
 
@@ -94,6 +105,7 @@ impl Memory {
             }
             _ => Op::Nop,
         });
+        self.front.clear(key.as_ref());
         self.unknown.insert(key, asked_at);
     }
 
@@ -104,6 +116,7 @@ impl Memory {
             Some(held) if held.value().is_same_record(outdated) => Op::Remove,
             _ => Op::Nop,
         });
+        self.front.clear(key.as_ref());
     }
 
     /// Those that are in use, with their keys.
@@ -133,13 +146,13 @@ fn stands(held: &Tenant, said: &Tenant, source: Source) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{limits::Monotonic, tenant::HomeStanding};
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn tenant(memory: &Memory, id: u128, version: i64, at: u64) -> Tenant {
+    pub(crate) fn tenant(memory: &Memory, id: u128, version: i64, at: u64) -> Tenant {
         let entry = serde_json::from_value(serde_json::json!({
             "id": uuid::Uuid::from_u128(id), "slug": "a", "name": "A", "status": "active", "isolation": "shared",
             "database_name": "main", "schema_name": "shared", "epoch": 1, "region": "local", "plan": "standard",
@@ -149,7 +162,7 @@ mod tests {
         Tenant::new(entry.unwrap(), HomeStanding::Supported, Arc::clone(&memory.clock), at)
     }
 
-    fn memory() -> Memory {
+    pub(crate) fn memory() -> Memory {
         Memory::new(Arc::new(Monotonic::new()), 100)
     }
 

@@ -4,6 +4,7 @@
 //! passed on for half a minute, and no transaction that writes is begun on it (`docs/registry.md`).
 
 mod asking;
+mod front;
 mod hearing;
 mod key;
 mod memory;
