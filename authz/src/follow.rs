@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use formwork_tenancy::{CursorError, Relay, Snapshot, StreamKey, StreamTable, Stretch, Tail, TenantId};
+use formwork_tenancy::{CursorError, Relay, Snapshot, Stretch, Tail, TenantId};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 use uuid::Uuid;
@@ -18,26 +18,9 @@ use uuid::Uuid;
 use crate::authz::{Authz, Inner};
 use crate::cache::{Published, Slot};
 use crate::graph::Row;
+use crate::log::{self, Op};
 use crate::view;
 
-/// The log of all tenants' changes.
-const LOG: StreamTable = StreamTable::new(
-    "platform.permission_changes",
-    StreamKey::Int,
-    &[
-        "tenant_id",
-        "op",
-        "namespace",
-        "object_id",
-        "relation",
-        "subject_ns",
-        "subject_id",
-        "subject_rel",
-        "condition",
-        "context",
-        "expires_at",
-    ],
-);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -130,7 +113,7 @@ impl Authz {
         Following {
             authz: self.clone(),
             database: database.into(),
-            tail: relay.tail(LOG),
+            tail: relay.tail(log::FOLLOWED),
             is_mine: false,
             since: None,
         }
@@ -206,7 +189,8 @@ impl Following {
         let inner = self.authz.inner();
         let (number, state) = (inner.looks.next(), stretch.state().clone());
         let mut by_tenant: FxHashMap<TenantId, Vec<Change>> = FxHashMap::default();
-        for change in stretch.into_rows() {
+        // Each handle has its own schema, whatever was adopted meanwhile.
+        for change in stretch.into_rows().into_iter().filter(|change| change.op != Op::Schema) {
             by_tenant.entry(change.tenant).or_default().push(change);
         }
         for (tenant, mut changes) in by_tenant {
@@ -238,7 +222,7 @@ fn put(
     let news: Vec<(Row<'_>, bool)> = changes
         .iter()
         .filter(|change| !published.snapshot.sees(change.xid))
-        .map(|change| (change.row(), change.is_touch))
+        .map(|change| (change.row(), change.op == Op::Touch))
         .collect();
     inner.counters.followed(news.len());
     let snapshot = if state.includes(&published.snapshot) { state } else { &published.snapshot };
@@ -267,7 +251,7 @@ struct Change {
     tenant: TenantId,
     id: i64,
     xid: u64,
-    is_touch: bool,
+    op: Op,
     names: [String; 5],
     subject_relation: Option<String>,
     condition: Option<String>,
@@ -302,7 +286,7 @@ impl<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow> for Change {
             tenant: row.try_get::<Uuid, _>("tenant_id")?.into(),
             id: row.try_get::<&str, _>("stream_key")?.parse().map_err(unreadable)?,
             xid: row.try_get::<&str, _>("stream_xid")?.parse().map_err(unreadable)?,
-            is_touch: row.try_get::<&str, _>("op")? == "touch",
+            op: Op::of(row.try_get("op")?),
             names: [
                 text("namespace")?,
                 text("object_id")?,

@@ -206,6 +206,7 @@ async fn catch_up(
                                        where c.tenant_id = $1 and c.xid = ran.xid) c
                  union all
                  select * from platform.permission_changes where tenant_id = $1 and xid >= $3::text::xid8) due
+          where op <> 'schema'
           order by id
           limit $5)";
     let asked = Asked::now(inner, slot);

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod adopt;
 mod agreement;
 mod bad_input;
 mod build;

@@ -43,6 +43,7 @@ const FUNCTIONS: &[&str] = &[
     "is_member",
     "is_removing_home",
     "member_by_email",
+    "permission_place",
     "record_security_event",
     "region_by_name",
     "registry_key",
