@@ -33,6 +33,8 @@ pub(crate) struct Look {
     pub(crate) since: u64,
     /// All that is visible in it has been seen.
     pub(crate) state: Snapshot,
+    /// Which database of which cluster was read, whatever name it was given.
+    pub(crate) origin: Arc<str>,
     /// The database was asked at this time or later.
     pub(crate) at: Instant,
 }
@@ -95,11 +97,14 @@ pub struct Following {
     tail: Tail,
     is_mine: bool,
     since: Option<u64>,
+    origin: Arc<str>,
+    has_warned: bool,
 }
 
 impl Authz {
     /// Follows the changes of all tenants whose homes are in a database, by the name that the registry has for it
-    /// (`main` for the one with the control plane). The relay must be of that very database.
+    /// (`main` for the one with the control plane). The relay must be of that very database: one of another
+    /// keeps nothing up to date, and says so in the log.
     ///
     /// ```no_run
     /// # async fn example(authz: formwork_authz::Authz) -> Result<(), Box<dyn std::error::Error>> {
@@ -116,6 +121,8 @@ impl Authz {
             tail: relay.tail(log::FOLLOWED),
             is_mine: false,
             since: None,
+            origin: "".into(),
+            has_warned: false,
         }
     }
 }
@@ -171,7 +178,8 @@ impl Following {
         let state = self.tail.begin().await?;
         let number = self.authz.inner().looks.next();
         self.since = Some(number);
-        self.authz.inner().looks.set(&self.database, Some(Look { number, since: number, state, at }));
+        self.origin = self.tail.origin().unwrap_or_default().into();
+        self.look(Look { number, since: number, state, origin: Arc::clone(&self.origin), at });
         Ok(())
     }
 
@@ -185,8 +193,8 @@ impl Following {
         }
     }
 
-    fn apply(&self, since: u64, at: Instant, stretch: Stretch<Change>) {
-        let inner = self.authz.inner();
+    fn apply(&mut self, since: u64, at: Instant, stretch: Stretch<Change>) {
+        let inner = &Arc::clone(self.authz.inner());
         let (number, state) = (inner.looks.next(), stretch.state().clone());
         let mut by_tenant: FxHashMap<TenantId, Vec<Change>> = FxHashMap::default();
         // Each handle has its own schema, whatever was adopted meanwhile.
@@ -201,11 +209,31 @@ impl Following {
             changes.sort_by_key(|change| change.id);
             let before = slot.changed_in.fetch_max(number, Ordering::AcqRel);
             let Some(published) = slot.published.load_full() else { continue };
+            if self.is_of_another_database(&published) {
+                continue;
+            }
             if published.look >= since && published.look >= before {
                 put(inner, tenant, &slot, &published, &changes, &state, number);
             }
         }
-        inner.looks.set(&self.database, Some(Look { number, since, state, at }));
+        self.look(Look { number, since, state, origin: Arc::clone(&self.origin), at });
+    }
+
+    fn look(&self, look: Look) {
+        self.authz.inner().looks.set(&self.database, Some(look));
+    }
+
+    /// Is the state of the database that is followed? If not, nothing that is followed counts for it.
+    fn is_of_another_database(&mut self, published: &Published) -> bool {
+        let is_other = published.origin != self.origin;
+        if is_other && !self.has_warned {
+            self.has_warned = true;
+            tracing::warn!(
+                database = self.database,
+                "the relay reads another database than the service by this name"
+            );
+        }
+        is_other
     }
 }
 
@@ -230,6 +258,7 @@ fn put(
         snapshot: snapshot.clone(),
         graph: view::apply(&published.graph, news),
         timeline: published.timeline.clone(),
+        origin: Arc::clone(&published.origin),
         asked_at: published.asked_at,
         look: number,
     };

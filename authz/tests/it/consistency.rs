@@ -452,3 +452,23 @@ async fn of_two_followers_of_a_database_one_looks() {
     second.step().await.unwrap();
     assert_eq!(world.node.metrics().lag.len(), 1);
 }
+
+/// Its looks would say that nothing has changed, for ever.
+#[tokio::test]
+async fn a_relay_of_another_database_counts_for_nothing() {
+    let (world, other) = (World::new(Isolation::Shared).await, World::new(Isolation::Shared).await);
+    let relay = other.db.relay().await;
+    let mut following = world.node.follow("main", &relay);
+    following.step().await.unwrap();
+    world.touch(rel!("document:7#viewer@user:anna")).await;
+    assert!(allows(&world.view(Consistency::Full).await, "anna"));
+    let revoked = world.delete(rel!("document:7#viewer@user:anna")).await;
+    sqlx::query("select pg_current_xact_id()").execute(&mut *other.begin().await).await.unwrap();
+    following.step().await.unwrap();
+    for consistency in [Consistency::MinimizeLatency(Duration::ZERO), Consistency::AtLeast(revoked)] {
+        let view = world.view(consistency).await;
+        assert!(!view.is_from_memory() && !allows(&view, "anna"));
+        world.touch(rel!("document:8#viewer@user:anna")).await;
+        following.step().await.unwrap();
+    }
+}

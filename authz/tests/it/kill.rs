@@ -19,6 +19,7 @@ use formwork_tenancy::testing::{BASE_DOMAIN, LongRound};
 use formwork_tenancy::{Actor, ControlPlane, Isolation, NewTenant, Relay, Session, Tenants};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::naive::{Body, Expr, Facts, Form, Item, Model, World, YES};
 use crate::nodes::{Node, say};
@@ -305,6 +306,18 @@ impl Site {
         assert!(Command::new("sh").args(["-c", "kill -9 \"$0\"", &pid]).status().unwrap().success());
     }
 
+    /// A commit that the killed writer had sent is carried out all the same: waits until nobody writes any more.
+    async fn is_quiet(&self) {
+        const WRITES: &str = "select exists (select from pg_stat_activity
+            where datname = current_database() and backend_xid is not null and pid <> pg_backend_pid())";
+        let options = self.postgres.connect_options(LocalRole::Superuser, DATABASE);
+        let mut root = PgConnection::connect_with(&options).await.unwrap();
+        while sqlx::query_scalar::<_, bool>(WRITES).fetch_one(&mut root).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+        root.close().await.unwrap();
+    }
+
     /// The last to be written: whoever has it has everything.
     async fn mark(&self, marker: &str) {
         loop {
@@ -407,6 +420,7 @@ async fn kill_of_the_writer_the_follower_and_postgres_loses_and_adds_nothing() {
             }
         }
         writer.kill(&mut acknowledged);
+        site.is_quiet().await;
         let marker = format!("marker{round}");
         site.mark(&marker).await;
         site.agrees(&mut follower, &marker, &acknowledged).await;
