@@ -29,6 +29,7 @@ fn main() {
         site.load().await;
         site.full().await;
         site.through_sql().await;
+        site.follow().await;
         site.propagation().await;
         site.writes().await;
     });
@@ -181,6 +182,37 @@ impl Site {
             begun.elapsed().as_secs_f64() * 1e3
         );
         tx.rollback().await.unwrap();
+    }
+
+    /// A look of a follower that finds nothing, and one that finds many changes: read, decoded, put into the graph.
+    async fn follow(&self) {
+        const CHANGES: usize = 50_000;
+        let node = authz();
+        let relay = self.db.relay().await;
+        let mut following = node.follow("main", &relay);
+        following.step().await.unwrap();
+        node.graph(&mut self.begin().await).await.unwrap();
+        let mut times = Vec::new();
+        for _ in 0..ROUNDS {
+            let begun = Instant::now();
+            following.step().await.unwrap();
+            times.push(begun.elapsed());
+        }
+        tell("follow: a look that finds nothing", times);
+        let added: Vec<Relationship> = (0..CHANGES)
+            .map(|n| {
+                let subject = Subject::new("user", format_args!("u{}", n % 1_000));
+                Relationship::new(Object::new("document", format_args!("fresh{n}")), "viewer", subject)
+            })
+            .collect();
+        let mut tx = self.begin().await;
+        authz().touch_many(&mut tx, &added).await.unwrap();
+        tx.commit().await.unwrap();
+        let begun = Instant::now();
+        following.step().await.unwrap();
+        let took = begun.elapsed().as_secs_f64();
+        assert_eq!(node.metrics().followed, CHANGES as u64);
+        println!("follow: {CHANGES} changes in one look, {:.1} us each", took * 1e6 / CHANGES as f64);
     }
 
     /// From the commit on one node to the answer of another one, which is told by NOTIFY.
