@@ -40,6 +40,7 @@ mod consistency;
 mod context;
 mod decision;
 mod error;
+mod export;
 mod filter;
 mod follow;
 mod grant;
@@ -74,6 +75,7 @@ pub use error::{
     CheckError, Denied, Existing, FailedPrecondition, Misplaced, ParseError, ReadError, RequireError,
     TooComplex, Undecided, UnknownPermission, UnknownType, WriteError,
 };
+pub use export::Export;
 pub use filter::Filter;
 pub use follow::Following;
 pub use grant::Grant;

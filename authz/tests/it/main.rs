@@ -16,6 +16,7 @@ mod consistency;
 mod corpus;
 mod dialects;
 mod engine;
+mod export;
 mod faults;
 mod fuzz;
 mod hierarchy;
