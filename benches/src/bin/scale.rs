@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Simulated seconds, behind as many in which memory fills.
 const SECONDS: usize = 30;
-/// Nodes that are simulated; the others are like them.
-const SAMPLED: usize = 4;
+/// Nodes that are simulated, evenly among all; the others are like them.
+const SAMPLED: usize = 20;
 
 /// What there is, and what it costs.
 struct Given {
@@ -77,6 +77,11 @@ impl Dice {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+/// The same place for the same tenant, without a pattern.
+fn spread(n: u64) -> usize {
+    (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as usize
 }
 
 /// Tenants by their weight: the n-th has 1 / n^0.9 of the first.
@@ -167,11 +172,12 @@ fn simulate(given: &Given, tenants: &Tenants, nodes: usize, routing: Routing) {
     let mut simulated: Vec<Node> = (0..sampled).map(|_| Node::default()).collect();
     for round in 0..2 {
         simulated.iter_mut().for_each(Node::begin_to_count);
-        for (number, node) in simulated.iter_mut().enumerate() {
+        for (index, node) in simulated.iter_mut().enumerate() {
+            let number = index * nodes / sampled;
             let mut left = SECONDS * given.questions * if round == 0 { 4 } else { 1 };
             while left > 0 {
                 let tenant = tenants.any(&mut dice);
-                let is_here = |replica: usize| (tenant + replica * 7) % nodes == number;
+                let is_here = |replica: u64| spread(tenant as u64 * 2 + replica) % nodes == number;
                 if routing == Routing::Anywhere || is_here(0) || is_here(1) {
                     node.ask(tenant, tenants, given);
                     left -= 1;
