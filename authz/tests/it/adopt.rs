@@ -8,7 +8,7 @@ use formwork_authz::{
 };
 use formwork_tenancy::local_postgres::LocalRole;
 use formwork_tenancy::testing::TestDatabase;
-use formwork_tenancy::{Actor, Isolation, IsolationLevel, Tenant, TenantTx, TxOptions};
+use formwork_tenancy::{Actor, HomePlace, Isolation, IsolationLevel, Tenant, TenantTx, Tenants, TxOptions};
 use sqlx::{Connection as _, PgConnection};
 
 const PEOPLE: &str = "definition user {} definition team { relation member: user | team#member }";
@@ -371,4 +371,35 @@ type document
     ];
     authz.touch_many(&mut tx, &all).await.unwrap();
     assert!(authz.adopt_schema(&mut tx).await.unwrap().is_adopted());
+}
+
+/// They belong to the tenant's relationships, wherever these go.
+#[tokio::test]
+async fn schemas_move_with_their_tenant() {
+    let sets = [formwork_migrations::TENANCY, formwork_migrations::AUTHZ];
+    let db = TestDatabase::with_databases(&sets, &["eu"]).await;
+    let tenant = db.tenant("acme", Isolation::Shared).await;
+    let world = World { db, tenant };
+    let (old, new) = (program(DOCUMENTS), program(FEWER));
+    world.adopt(&old).await;
+    world.adopt(&new).await;
+    world.touch(&old, &[rel!("document:7#viewer@user:anna")]).await;
+    let versions = world.versions(&new).await;
+    for place in [HomePlace::database("eu"), HomePlace::schema()] {
+        world.db.control().move_tenant(world.tenant.id(), &place, |_| ()).await.unwrap();
+        let moved = world.db.connect(Tenants::builder()).await;
+        let tenant = moved.by_slug("acme").await.unwrap().unwrap();
+        let session = world.db.session(&tenant, Actor::system("test"));
+        let mut tx = moved.begin(&session).await.unwrap();
+        let there = new.schema_versions(&mut tx).await.unwrap();
+        assert_eq!(
+            there.iter().map(|one| (one.version(), one.id())).collect::<Vec<_>>(),
+            versions,
+            "{place}"
+        );
+        assert!(new.plan_schema(&mut tx).await.unwrap().is_adopted());
+        assert!(views(&new, &mut tx, "anna").await);
+        let refused = old.touch(&mut tx, &rel!("document:7#guest@user:eve")).await.unwrap_err();
+        assert!(matches!(refused, WriteError::NotInForce { .. }), "{place}: {refused}");
+    }
 }
