@@ -184,6 +184,9 @@ async fn catch_up(
     //
     // Of the old snapshot's transactions those that ran, each by its own way into the index, and all that came later:
     // one that is left open makes nobody read again what has come since it began.
+    //
+    // In sub-selects the planner does not see the values: a generic plan then costs what any other does, and Postgres
+    // plans this, the first statement of most transactions, no more than six times a connection.
     const CHANGES: &str = "
         select case when pg_is_in_recovery()
                     then format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))
@@ -201,11 +204,12 @@ async fn catch_up(
         (select null, null, op, xid is not distinct from pg_current_xact_id_if_assigned(),
                 namespace, object_id, relation, subject_ns, subject_id, subject_rel,
                 condition, context::text, (extract(epoch from expires_at) * 1000000)::bigint
-           from (select c.* from unnest($2::text[]::xid8[]) ran (xid)
+           from (select c.* from unnest((select $2::text[]::xid8[])) ran (xid)
                   cross join lateral (select * from platform.permission_changes c
                                        where c.tenant_id = $1 and c.xid = ran.xid) c
                  union all
-                 select * from platform.permission_changes where tenant_id = $1 and xid >= $3::text::xid8) due
+                 (select * from platform.permission_changes
+                   where tenant_id = $1 and xid >= (select $3::text::xid8) order by xid, id limit $5)) due
           where op <> 'schema'
           order by id
           limit $5)";
