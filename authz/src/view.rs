@@ -206,11 +206,11 @@ async fn catch_up(
                 condition, context::text, (extract(epoch from expires_at) * 1000000)::bigint
            from (select c.* from unnest((select $2::text[]::xid8[])) ran (xid)
                   cross join lateral (select * from platform.permission_changes c
-                                       where c.tenant_id = $1 and c.xid = ran.xid) c
+                                       where c.tenant_id = $1 and c.xid = ran.xid and c.op <> 'schema') c
                  union all
                  (select * from platform.permission_changes
-                   where tenant_id = $1 and xid >= (select $3::text::xid8) order by xid, id limit $5)) due
-          where op <> 'schema'
+                   where tenant_id = $1 and xid >= (select $3::text::xid8) and op <> 'schema'
+                   order by xid, id limit $5)) due
           order by id
           limit $5)";
     let asked = Asked::now(inner, slot);
