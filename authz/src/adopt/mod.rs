@@ -111,5 +111,6 @@ async fn store(
     .bind(id.as_bytes())
     .execute(&mut **tx)
     .await?;
+    tx.wake_followers();
     Ok(())
 }
