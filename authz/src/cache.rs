@@ -23,6 +23,8 @@ pub(crate) struct Published {
     pub(crate) graph: Arc<Graph>,
     /// The primary's, where it was one.
     pub(crate) timeline: Option<String>,
+    /// Which database of which cluster said so: a follower counts only when it reads the same.
+    pub(crate) origin: Arc<str>,
     /// The state was the newest at this time or later; unknown of what a standby said, or
     /// a transaction that saw an earlier state.
     pub(crate) asked_at: Option<Instant>,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use formwork_tenancy::StorageError;
+use sqlx::postgres::PgDatabaseError;
 
 use crate::condition::ConditionError;
 use crate::decision::Decision;
@@ -448,6 +449,15 @@ pub enum WriteError {
     /// A precondition of what is not stored needs to see what others have just committed.
     #[error("`must_not_match` holds at the isolation level READ COMMITTED only: begin the transaction so")]
     Isolation,
+    /// The schema has a place for a relationship, and the tenant's newest one has not: another program has adopted it
+    /// ([`Authz::adopt_schema`](crate::Authz::adopt_schema)). The transaction cannot go on.
+    #[error(
+        "the tenant's newest schema has no place for `{place}`: deploy the program that adopted it, or adopt one that has"
+    )]
+    NotInForce {
+        /// The form of the relationship, `document#viewer@team#member`.
+        place: String,
+    },
     /// The database failed.
     #[error("the relationships could not be written")]
     Storage(#[from] StorageError),
@@ -455,6 +465,11 @@ pub enum WriteError {
 
 impl From<sqlx::Error> for WriteError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Storage(error.into())
+        let refused =
+            error.as_database_error().filter(|error| error.constraint() == Some("permission_schema_places"));
+        match refused.and_then(|error| error.try_downcast_ref::<PgDatabaseError>()?.detail()) {
+            Some(place) => Self::NotInForce { place: place.to_owned() },
+            None => Self::Storage(error.into()),
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use formwork_tenancy::{CursorError, Relay, Snapshot, StreamKey, StreamTable, Stretch, Tail, TenantId};
+use formwork_tenancy::{CursorError, Relay, Snapshot, Stretch, Tail, TenantId};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 use uuid::Uuid;
@@ -18,26 +18,9 @@ use uuid::Uuid;
 use crate::authz::{Authz, Inner};
 use crate::cache::{Published, Slot};
 use crate::graph::Row;
+use crate::log::{self, Op};
 use crate::view;
 
-/// The log of all tenants' changes.
-const LOG: StreamTable = StreamTable::new(
-    "platform.permission_changes",
-    StreamKey::Int,
-    &[
-        "tenant_id",
-        "op",
-        "namespace",
-        "object_id",
-        "relation",
-        "subject_ns",
-        "subject_id",
-        "subject_rel",
-        "condition",
-        "context",
-        "expires_at",
-    ],
-);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -50,6 +33,8 @@ pub(crate) struct Look {
     pub(crate) since: u64,
     /// All that is visible in it has been seen.
     pub(crate) state: Snapshot,
+    /// Which database of which cluster was read, whatever name it was given.
+    pub(crate) origin: Arc<str>,
     /// The database was asked at this time or later.
     pub(crate) at: Instant,
 }
@@ -112,11 +97,14 @@ pub struct Following {
     tail: Tail,
     is_mine: bool,
     since: Option<u64>,
+    origin: Arc<str>,
+    has_warned: bool,
 }
 
 impl Authz {
     /// Follows the changes of all tenants whose homes are in a database, by the name that the registry has for it
-    /// (`main` for the one with the control plane). The relay must be of that very database.
+    /// (`main` for the one with the control plane). The relay must be of that very database: one of another
+    /// keeps nothing up to date, and says so in the log.
     ///
     /// ```no_run
     /// # async fn example(authz: formwork_authz::Authz) -> Result<(), Box<dyn std::error::Error>> {
@@ -130,9 +118,11 @@ impl Authz {
         Following {
             authz: self.clone(),
             database: database.into(),
-            tail: relay.tail(LOG),
+            tail: relay.tail(log::FOLLOWED),
             is_mine: false,
             since: None,
+            origin: "".into(),
+            has_warned: false,
         }
     }
 }
@@ -188,7 +178,8 @@ impl Following {
         let state = self.tail.begin().await?;
         let number = self.authz.inner().looks.next();
         self.since = Some(number);
-        self.authz.inner().looks.set(&self.database, Some(Look { number, since: number, state, at }));
+        self.origin = self.tail.origin().unwrap_or_default().into();
+        self.look(Look { number, since: number, state, origin: Arc::clone(&self.origin), at });
         Ok(())
     }
 
@@ -202,11 +193,12 @@ impl Following {
         }
     }
 
-    fn apply(&self, since: u64, at: Instant, stretch: Stretch<Change>) {
-        let inner = self.authz.inner();
+    fn apply(&mut self, since: u64, at: Instant, stretch: Stretch<Change>) {
+        let inner = &Arc::clone(self.authz.inner());
         let (number, state) = (inner.looks.next(), stretch.state().clone());
         let mut by_tenant: FxHashMap<TenantId, Vec<Change>> = FxHashMap::default();
-        for change in stretch.into_rows() {
+        // Each handle has its own schema, whatever was adopted meanwhile.
+        for change in stretch.into_rows().into_iter().filter(|change| change.op != Op::Schema) {
             by_tenant.entry(change.tenant).or_default().push(change);
         }
         for (tenant, mut changes) in by_tenant {
@@ -217,11 +209,31 @@ impl Following {
             changes.sort_by_key(|change| change.id);
             let before = slot.changed_in.fetch_max(number, Ordering::AcqRel);
             let Some(published) = slot.published.load_full() else { continue };
+            if self.is_of_another_database(&published) {
+                continue;
+            }
             if published.look >= since && published.look >= before {
                 put(inner, tenant, &slot, &published, &changes, &state, number);
             }
         }
-        inner.looks.set(&self.database, Some(Look { number, since, state, at }));
+        self.look(Look { number, since, state, origin: Arc::clone(&self.origin), at });
+    }
+
+    fn look(&self, look: Look) {
+        self.authz.inner().looks.set(&self.database, Some(look));
+    }
+
+    /// Is the state of the database that is followed? If not, nothing that is followed counts for it.
+    fn is_of_another_database(&mut self, published: &Published) -> bool {
+        let is_other = published.origin != self.origin;
+        if is_other && !self.has_warned {
+            self.has_warned = true;
+            tracing::warn!(
+                database = self.database,
+                "the relay reads another database than the service by this name"
+            );
+        }
+        is_other
     }
 }
 
@@ -238,7 +250,7 @@ fn put(
     let news: Vec<(Row<'_>, bool)> = changes
         .iter()
         .filter(|change| !published.snapshot.sees(change.xid))
-        .map(|change| (change.row(), change.is_touch))
+        .map(|change| (change.row(), change.op == Op::Touch))
         .collect();
     inner.counters.followed(news.len());
     let snapshot = if state.includes(&published.snapshot) { state } else { &published.snapshot };
@@ -246,6 +258,7 @@ fn put(
         snapshot: snapshot.clone(),
         graph: view::apply(&published.graph, news),
         timeline: published.timeline.clone(),
+        origin: Arc::clone(&published.origin),
         asked_at: published.asked_at,
         look: number,
     };
@@ -267,7 +280,7 @@ struct Change {
     tenant: TenantId,
     id: i64,
     xid: u64,
-    is_touch: bool,
+    op: Op,
     names: [String; 5],
     subject_relation: Option<String>,
     condition: Option<String>,
@@ -302,7 +315,7 @@ impl<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow> for Change {
             tenant: row.try_get::<Uuid, _>("tenant_id")?.into(),
             id: row.try_get::<&str, _>("stream_key")?.parse().map_err(unreadable)?,
             xid: row.try_get::<&str, _>("stream_xid")?.parse().map_err(unreadable)?,
-            is_touch: row.try_get::<&str, _>("op")? == "touch",
+            op: Op::of(row.try_get("op")?),
             names: [
                 text("namespace")?,
                 text("object_id")?,

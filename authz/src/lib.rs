@@ -32,6 +32,7 @@
 //! userset that is asked about but that it contains itself: it is not opened to see whether each of its
 //! members is excluded.
 
+mod adopt;
 mod authz;
 mod cache;
 mod condition;
@@ -39,11 +40,13 @@ mod consistency;
 mod context;
 mod decision;
 mod error;
+mod export;
 mod filter;
 mod follow;
 mod grant;
 mod graph;
 mod lock;
+mod log;
 mod memory;
 mod metrics;
 mod name;
@@ -62,6 +65,7 @@ mod view;
 mod watch;
 mod write;
 
+pub use adopt::{AdoptError, Orphans, SchemaPlan, SchemaVersion, StoredSchema};
 pub use authz::Authz;
 pub use condition::ConditionError;
 pub use consistency::Consistency;
@@ -71,6 +75,7 @@ pub use error::{
     CheckError, Denied, Existing, FailedPrecondition, Misplaced, ParseError, ReadError, RequireError,
     TooComplex, Undecided, UnknownPermission, UnknownType, WriteError,
 };
+pub use export::Export;
 pub use filter::Filter;
 pub use follow::Following;
 pub use grant::Grant;
@@ -84,12 +89,12 @@ pub use outside::View;
 pub use read::ReadPage;
 pub use relationship::{Change, Relationship};
 pub use schema::{
-    Allowed, ConditionInfo as Condition, ConversionError, Definition, Diagnostic, Module, ParameterType,
-    Rewrite, Schema, SchemaError, Source, format_native, format_openfga,
+    Allowed, ConditionInfo as Condition, ConversionError, Definition, Diagnostic, InvalidSchemaId, Module,
+    ParameterType, Rewrite, Schema, SchemaDiff, SchemaError, SchemaId, Source, format_native, format_openfga,
 };
 pub use sql::{Budget, Inexpressible, ObjectFilter};
 pub use subject::{AsSubject, Subject};
-pub use watch::{Changes, Watch, WatchError, Watched};
+pub use watch::{Changes, Watch, WatchError, Watched, WatchedSchema};
 pub use write::{Import, Write, Written};
 
 /// A relationship whose shape is verified by the compiler.

@@ -33,7 +33,8 @@ pub(crate) fn known(
     // Before the state: whatever look is found here, the state that is found after it can be told from.
     let look = inner.looks.of(&slot.database);
     let Some(published) = slot.published.load_full() else { return Ok(None) };
-    let look = look.filter(|look| slot.is_followed(&published, look.since));
+    let look =
+        look.filter(|look| look.origin == published.origin && slot.is_followed(&published, look.since));
     let as_of = look.as_ref().map(|look| look.at).max(published.asked_at);
     let is_fresh = match asked {
         Consistency::Full | Consistency::Exact(_) => false,

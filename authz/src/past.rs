@@ -39,8 +39,9 @@ pub(crate) async fn of(
                                        where c.tenant_id = $1 and c.xid = ran.xid) c
                  union all
                  select * from platform.permission_changes where tenant_id = $1 and xid >= $3::text::xid8) since
-          where pg_visible_in_snapshot(xid, $5::text::pg_snapshot)
-             or xid is not distinct from pg_current_xact_id_if_assigned()
+          where op <> 'schema'
+            and (pg_visible_in_snapshot(xid, $5::text::pg_snapshot)
+                 or xid is not distinct from pg_current_xact_id_if_assigned())
           order by id desc
           limit $6)";
     let wanted = state_of(token, tx.tenant())?.ok_or(CheckError::TooOld)?;

@@ -112,7 +112,7 @@ fn key(cursor: &Cursor) -> Result<[String; 6], ReadError> {
     serde_json::from_str(cursor.as_str()).map_err(|_| ReadError::Cursor)
 }
 
-fn relationship(row: &PgRow) -> Result<Relationship, sqlx::Error> {
+pub(crate) fn relationship(row: &PgRow) -> Result<Relationship, sqlx::Error> {
     let context: Option<&str> = row.try_get("context")?;
     with_context(row, context.and_then(|json| serde_json::from_str(json).ok()))
 }

@@ -184,6 +184,9 @@ async fn catch_up(
     //
     // Of the old snapshot's transactions those that ran, each by its own way into the index, and all that came later:
     // one that is left open makes nobody read again what has come since it began.
+    //
+    // In sub-selects the planner does not see the values: a generic plan then costs what any other does, and Postgres
+    // plans this, the first statement of most transactions, no more than six times a connection.
     const CHANGES: &str = "
         select case when pg_is_in_recovery()
                     then format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))
@@ -201,11 +204,13 @@ async fn catch_up(
         (select null, null, op, xid is not distinct from pg_current_xact_id_if_assigned(),
                 namespace, object_id, relation, subject_ns, subject_id, subject_rel,
                 condition, context::text, (extract(epoch from expires_at) * 1000000)::bigint
-           from (select c.* from unnest($2::text[]::xid8[]) ran (xid)
+           from (select c.* from unnest((select $2::text[]::xid8[])) ran (xid)
                   cross join lateral (select * from platform.permission_changes c
-                                       where c.tenant_id = $1 and c.xid = ran.xid) c
+                                       where c.tenant_id = $1 and c.xid = ran.xid and c.op <> 'schema') c
                  union all
-                 select * from platform.permission_changes where tenant_id = $1 and xid >= $3::text::xid8) due
+                 (select * from platform.permission_changes
+                   where tenant_id = $1 and xid >= (select $3::text::xid8) and op <> 'schema'
+                   order by xid, id limit $5)) due
           order by id
           limit $5)";
     let asked = Asked::now(inner, slot);
@@ -248,7 +253,7 @@ async fn catch_up(
     let graph = apply(&published.graph, others);
     // What a standby knows, or a transaction that sees an earlier state, may be older than what is published.
     if head.is_newest() {
-        let newer = asked.published(&head, Arc::clone(&graph));
+        let newer = asked.published(&head, Arc::clone(&graph), Arc::clone(&published.origin));
         inner.cache.publish(tx.tenant_id(), slot, Some(&published), newer);
     }
     // What this transaction has written is for this transaction. Nobody else can have changed the same
@@ -296,12 +301,13 @@ impl Asked {
     }
 
     /// What is not the newest is good to go on from, and for nothing else.
-    fn published(&self, head: &Head, graph: Arc<Graph>) -> Arc<Published> {
+    fn published(&self, head: &Head, graph: Arc<Graph>, origin: Arc<str>) -> Arc<Published> {
         let is_newest = head.is_newest();
         Arc::new(Published {
             snapshot: head.snapshot.clone(),
             graph,
             timeline: head.timeline.clone(),
+            origin,
             asked_at: is_newest.then_some(self.at),
             look: if is_newest { self.look } else { 0 },
         })
@@ -325,7 +331,8 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
                current_setting('transaction_isolation') as relation,
                case when not pg_is_in_recovery() then
                  substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) end as subject_ns,
-               null as subject_id, null as subject_rel,
+               (select system_identifier || '.' || (select oid from pg_database where datname = current_database())
+                  from pg_control_system()) as subject_id, null as subject_rel,
                null as condition, null as context, null as expires_at
         union all
         select null, null, null, namespace, object_id, relation, subject_ns, subject_id, subject_rel,
@@ -341,7 +348,9 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
     let mut rows = sqlx::query(TUPLES).bind(tenant.id().as_uuid()).bind(limit).fetch(&mut **tx);
     while let Some(row) = rows.try_next().await? {
         match row.try_get::<Option<bool>, _>("own")? {
-            Some(own) => head = Some((Head::read(&row)?, own)),
+            Some(own) => {
+                head = Some((Head::read(&row)?, own, Arc::from(row.try_get::<&str, _>("subject_id")?)))
+            }
             None => {
                 builder.add(&inner.schema, tuple(&row)?);
                 count += 1;
@@ -353,7 +362,7 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
         slot.put_over();
         return Err(CheckError::OverBudget(limit));
     }
-    let (head, has_own_writes) = head.ok_or(sqlx::Error::RowNotFound)?;
+    let (head, has_own_writes, origin) = head.ok_or(sqlx::Error::RowNotFound)?;
     let graph = Graph::built(Arc::clone(&inner.schema), builder).with_clock(Arc::clone(&inner.clock));
     let graph = Arc::new(graph);
     if graph.ignored() > 0 {
@@ -362,7 +371,7 @@ async fn load(inner: &Arc<Inner>, slot: &Arc<Slot>, tx: &mut TenantTx) -> Result
     inner.counters.loaded();
     // What is not committed is for this transaction alone.
     if !has_own_writes {
-        let published = asked.published(&head, Arc::clone(&graph));
+        let published = asked.published(&head, Arc::clone(&graph), origin);
         inner.cache.publish(tenant.id(), slot, before.as_ref(), published);
     }
     Ok(head.seen(graph))

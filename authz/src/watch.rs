@@ -1,4 +1,5 @@
-//! Watching: what changes in one tenant's relationships, as a stream that can be gone on with.
+//! Watching: what changes in one tenant's relationships and by which schema they are read, as a stream that can be gone
+//! on with.
 //!
 //! INVARIANT: a checkpoint says of every change whether it has been given out. Whoever keeps it in the transaction of
 //! what they do with the changes handles each exactly once; kept afterwards, at least once.
@@ -6,37 +7,18 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use formwork_tenancy::{
-    CursorError, Position, Session, SnapshotCursor, StorageError, StreamKey, StreamTable, Tenants,
-};
+use formwork_tenancy::{CursorError, Position, Session, SnapshotCursor, StorageError, Tenants};
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use crate::authz::Authz;
 use crate::filter::Filter;
+use crate::log::{self, Op};
 use crate::read;
 use crate::relationship::Change;
+use crate::schema::SchemaId;
 
-const LOG: StreamTable = StreamTable::new(
-    "platform.permission_changes",
-    StreamKey::Int,
-    &[
-        "id",
-        "op",
-        "namespace",
-        "object_id",
-        "relation",
-        "subject_ns",
-        "subject_id",
-        "subject_rel",
-        "condition",
-        "context",
-        "expires_at",
-        "metadata",
-        "at",
-    ],
-);
 /// Rows of one statement.
 const PAGE: u32 = 10_000;
 /// Changes that are given out together at most.
@@ -58,6 +40,7 @@ pub struct Watch {
 #[derive(Debug, Clone)]
 pub struct Changes {
     changes: Vec<Watched>,
+    schemas: Vec<WatchedSchema>,
     checkpoint: Position,
 }
 
@@ -72,6 +55,23 @@ pub struct Watched {
     pub metadata: Option<Value>,
     /// When its transaction began.
     pub at: DateTime<Utc>,
+}
+
+/// A schema was adopted for the tenant ([`Authz::adopt_schema`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedSchema {
+    /// Counted with the changes' own: of those that do not overlap, what has a higher one came later.
+    pub id: i64,
+    /// Which one.
+    pub schema: SchemaId,
+    /// When its transaction began.
+    pub at: DateTime<Utc>,
+}
+
+/// A row of the log.
+enum Logged {
+    Change(Watched),
+    Schema(WatchedSchema),
 }
 
 /// A watch cannot go on.
@@ -107,10 +107,15 @@ impl From<CursorError> for WatchError {
 }
 
 impl Changes {
-    /// The changes, those of one relationship in the order in which they were made; there may be none when only the
-    /// filter kept them back.
+    /// The changes, those of one relationship in the order in which they were made; there may be none when the
+    /// filter kept them back, or only a schema was adopted.
     pub fn changes(&self) -> &[Watched] {
         &self.changes
+    }
+
+    /// The schemas that were adopted meanwhile, whatever the filter.
+    pub fn schemas(&self) -> &[WatchedSchema] {
+        &self.schemas
     }
 
     /// Behind them: keep it as text, and give it to [`Watch::from`].
@@ -183,7 +188,7 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Changes, WatchError> {
         loop {
             let found = self.look().await?;
-            if !found.changes.is_empty() {
+            if !(found.changes.is_empty() && found.schemas.is_empty()) {
                 return Ok(found);
             }
             tokio::time::sleep(self.pause).await;
@@ -199,45 +204,57 @@ impl Watch {
     pub async fn look(&mut self) -> Result<Changes, WatchError> {
         let mut tx = self.tenants.begin(&self.session).await?;
         let beginning = self.position.clone().unwrap_or_else(Position::beginning);
-        let mut cursor = SnapshotCursor::new(LOG, beginning);
-        let mut changes: Vec<Watched> = Vec::new();
+        let mut cursor = SnapshotCursor::new(log::WATCHED, beginning);
+        let mut logged: Vec<Logged> = Vec::new();
         if self.position.is_none() {
             cursor.skip_to_now(&mut *tx).await?;
         } else {
             loop {
-                let page = cursor.page::<Watched, _>(&mut *tx, PAGE).await?;
+                let page = cursor.page::<Logged, _>(&mut *tx, PAGE).await?;
                 let is_last = page.ends_stretch();
-                changes.extend(page.into_rows());
+                logged.extend(page.into_rows());
                 if is_last {
                     break;
                 }
-                if changes.len() > MOST {
+                if logged.len() > MOST {
                     return Err(WatchError::TooMany { most: MOST });
                 }
             }
         }
         tx.rollback().await?;
+        let (mut changes, mut schemas) = (Vec::new(), Vec::new());
+        for row in logged {
+            match row {
+                Logged::Change(watched) => changes.push(watched),
+                Logged::Schema(schema) => schemas.push(schema),
+            }
+        }
         // Transactions that overlapped come in any order, and may have changed one relationship one after the other.
-        changes.sort_by_key(|watched| watched.id);
-        changes.retain(|watched| self.filter.lets_through(watched.change.relationship()));
+        changes.sort_by_key(|watched: &Watched| watched.id);
+        schemas.sort_by_key(|schema| schema.id);
+        changes.retain(|watched: &Watched| self.filter.lets_through(watched.change.relationship()));
         let checkpoint = cursor.position().clone();
         self.position = Some(checkpoint.clone());
-        Ok(Changes { changes, checkpoint })
+        Ok(Changes { changes, schemas, checkpoint })
     }
 }
 
-impl<'r> sqlx::FromRow<'r, PgRow> for Watched {
+impl<'r> sqlx::FromRow<'r, PgRow> for Logged {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
+        let (id, at) = (row.try_get("id")?, row.try_get("at")?);
+        let op = Op::of(row.try_get("op")?);
+        if op == Op::Schema {
+            let digest: SchemaId = row
+                .try_get::<&str, _>("object_id")?
+                .parse()
+                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            return Ok(Self::Schema(WatchedSchema { id, schema: digest, at }));
+        }
         let relationship = read::with_context(row, row.try_get("context")?)?;
-        let change = match row.try_get::<&str, _>("op")? {
-            "touch" => Change::Touch(relationship),
+        let change = match op {
+            Op::Touch => Change::Touch(relationship),
             _ => Change::Delete(relationship.without_terms()),
         };
-        Ok(Self {
-            id: row.try_get("id")?,
-            change,
-            metadata: row.try_get("metadata")?,
-            at: row.try_get("at")?,
-        })
+        Ok(Self::Change(Watched { id, change, metadata: row.try_get("metadata")?, at }))
     }
 }

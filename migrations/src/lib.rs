@@ -77,15 +77,19 @@ pub const TENANCY: Set = Set {
     ],
 };
 
-/// Permission tuples and their change log.
+/// Permission tuples, their change log, and the schemas by which they are read.
 #[cfg(feature = "authz")]
 pub const AUTHZ: Set = Set {
     name: "authz",
     platform: &[],
-    database: &[migration!(1, "permission_changes", "authz/database/0001_permission_changes.sql")],
+    database: &[
+        migration!(1, "permission_changes", "authz/database/0001_permission_changes.sql"),
+        migration!(2, "permission_schemas", "authz/database/0002_permission_schemas.sql"),
+    ],
     home: &[
         migration!(1, "permission_tuples", "authz/home/0001_permission_tuples.sql"),
         migration!(2, "permission_writes", "authz/home/0002_permission_writes.sql"),
+        migration!(3, "permission_schemas", "authz/home/0003_permission_schemas.sql"),
     ],
 };
 

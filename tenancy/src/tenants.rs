@@ -545,7 +545,7 @@ impl TenantsBuilder {
         self
     }
 
-    /// Transactions that publish an event or leave a hint wake whoever follows, by NOTIFY.
+    /// Transactions that publish an event, leave a hint or write permissions wake whoever follows, by NOTIFY.
     ///
     /// Off by default, and followers look once a second: of the transactions that have notified, Postgres lets one at a
     /// time commit in the whole cluster (they wait for each other's flush to disk), and every login of the database

@@ -14,6 +14,7 @@ use crate::{
     conn::{CommitAnswer, TenantConn, ends_connection},
     own_role,
     replica::{Marks, WalPosition},
+    stream::CHANNEL,
 };
 
 /// A transaction of one session's tenant.
@@ -34,6 +35,8 @@ pub struct TenantTx {
     pub(crate) open_savepoints: u32,
     /// Whoever appends to a stream wakes its followers.
     pub(crate) notifies: bool,
+    /// The commit wakes followers, where transactions notify.
+    wakes: bool,
     served_by: ServedBy,
     /// Where the commit says how far the primary's log is, for whoever reads on a replica.
     marks: Option<Arc<Marks>>,
@@ -67,6 +70,7 @@ impl TenantTx {
             extensions: http::Extensions::new(),
             open_savepoints: 0,
             notifies,
+            wakes: false,
             served_by: ServedBy::Primary,
             marks: None,
         }
@@ -104,6 +108,13 @@ impl TenantTx {
         &mut self.extensions
     }
 
+    /// The commit wakes whoever follows a stream, where transactions notify
+    /// ([`TenantsBuilder::notify_followers`](crate::TenantsBuilder::notify_followers)): for who has appended to one by
+    /// other means than [`publish`](Self::publish). It is a part of the commit's message.
+    pub fn wake_followers(&mut self) {
+        self.wakes = true;
+    }
+
     /// The connection without its guard. Whoever ends the transaction or sets the tenant on it breaks
     /// the isolation; [`commit`](Self::commit) notices and fails. What is answered on it cannot be watched, so
     /// the transaction's connection is closed when it is dropped right after this.
@@ -133,7 +144,9 @@ impl TenantTx {
                 .map_err(|error| CommitError::RolledBack(error.into()));
         }
         let (id, epoch) = (self.tenant_id(), self.tenant().epoch());
-        let confirm = format!("select platform.confirm_tenant('{id}', {epoch})");
+        let wake =
+            if self.wakes && self.notifies { format!(", pg_notify('{CHANNEL}', '')") } else { String::new() };
+        let confirm = format!("select platform.confirm_tenant('{id}', {epoch}){wake}");
         let sent = self.marks.as_ref().map(|_| Instant::now());
         let answer = self.conn.commit(confirm).await;
         let token = token_of(self.tenant(), answer)?;

@@ -121,6 +121,8 @@ impl Builder {
             back: tables(&layout.back, back),
             everyone: Table::build(layout.everyone, &everyone),
             members: (0..types).map(|_| Table::new(schema.program.flat.len())).collect(),
+            is_flat: true,
+            is_chained: true,
             guards,
             tuples,
             weight: 0,

@@ -1,7 +1,7 @@
 //! What is above each object in the hierarchies that are kept (see [`Chains`]).
 //!
 //! Found by going up from the object. When an object gets another parent, everything below it is looked
-//! at again: that is rare, and reading is not.
+//! at again: that is rare, and reading is not. Where too much is below, the lists are given up and objects walked.
 //!
 //! [`Chains`]: crate::schema::program::Chains
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use crate::graph::closure::TOO_MANY;
-use crate::graph::state::{State, Touched};
+use crate::graph::state::{State, Touched, most_again};
 use crate::schema::Schema;
 
 /// Objects above one; one that has more is walked instead.
@@ -19,11 +19,18 @@ const MAX_ABOVE: usize = 48;
 impl State {
     /// Makes the lists anew of every object that is below a changed relationship.
     pub(super) fn chain_again(&mut self, schema: &Schema, touched: &[Touched]) {
+        if !self.is_chained {
+            return;
+        }
         for &edge in &schema.program.chains.edges {
             let mut below: FxHashSet<u32> = FxHashSet::default();
             let mut todo: Vec<u32> =
                 touched.iter().filter(|change| change.edge == edge).map(|change| change.object).collect();
             while let Some(object) = todo.pop() {
+                if below.len() > most_again(touched) {
+                    self.is_chained = false;
+                    return;
+                }
                 if below.insert(object) {
                     todo.extend(self.back_list(schema, edge, object, false).iter());
                 }

@@ -1,13 +1,14 @@
 //! Flat relations: for each subject the objects on which it holds them, directly or not.
 //!
 //! A subject's lists are found by going up from the subject. When a relationship between groups
-//! changes, every subject below it is looked at again: that is rare, and reading is not.
+//! changes, every subject below it is looked at again: that is rare, and reading is not. Where too many are below, the
+//! lists are given up and subjects walked.
 
 use rustc_hash::FxHashSet;
 
 use std::sync::Arc;
 
-use crate::graph::state::{State, Touched};
+use crate::graph::state::{State, Touched, most_again};
 use crate::graph::table::Table;
 use crate::schema::{Schema, SubjectKind};
 
@@ -56,6 +57,9 @@ impl State {
 
     /// Makes the lists anew of every subject that changed relationships may count for.
     pub(super) fn flatten_again(&mut self, schema: &Schema, touched: &[Touched]) {
+        if !self.is_flat {
+            return;
+        }
         let mut subjects: FxHashSet<(u32, u32)> = FxHashSet::default();
         let mut below = FxHashSet::default();
         let mut todo: Vec<(u32, u32)> = Vec::new();
@@ -71,6 +75,9 @@ impl State {
             }
         }
         while let Some((slot, object)) = todo.pop() {
+            if subjects.len() + below.len() > most_again(touched) {
+                break;
+            }
             let Some(group) = schema.group(slot) else { continue };
             let record = self.record(group.type_id, object);
             for probe in &group.probes {
@@ -85,6 +92,10 @@ impl State {
                         .filter(|&node| below.insert(node)),
                 );
             }
+        }
+        if subjects.len() + below.len() > most_again(touched) {
+            self.is_flat = false;
+            return;
         }
         let mut subjects: Vec<(u32, u32)> = subjects.into_iter().collect();
         subjects.sort_unstable();

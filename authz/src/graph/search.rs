@@ -179,7 +179,7 @@ impl<'g> Search<'g> {
 
     fn find_members(&self) -> Members<'g> {
         let target = self.target;
-        if target.plain == NONE {
+        if target.plain == NONE || !self.graph.state.is_flat {
             return Members::Walked;
         }
         let record = self.graph.state.members_record(target.plain, target.object);
@@ -302,7 +302,7 @@ impl<'g> Search<'g> {
             if best == Value::Yes || self.spent {
                 return best;
             }
-            best = best.max(if walk.chain == NO_LANE {
+            best = best.max(if walk.chain == NO_LANE || !self.graph.state.is_chained {
                 self.quick_walk(object, walk, record, depth)
             } else if alone {
                 Value::No

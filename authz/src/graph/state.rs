@@ -29,6 +29,10 @@ pub(crate) struct State {
     pub(super) everyone: Table,
     /// By type of the subject: the flat relations that it holds, directly or not.
     pub(super) members: Arc<[Table]>,
+    /// Those lists are kept up to date; a change below which too much lies ends that, and subjects are walked.
+    pub(super) is_flat: bool,
+    /// The same of the lists of what is above each object.
+    pub(super) is_chained: bool,
     pub(super) guards: CowMap<GuardKey, Arc<Guard>>,
     pub(super) tuples: usize,
     /// Bytes, measured when the state was built and estimated for each change since: measuring takes a
@@ -40,6 +44,15 @@ pub(crate) struct State {
 const TUPLE_WEIGHT: usize = 24;
 /// What an id adds beside its text.
 const NAME_WEIGHT: usize = 24;
+
+/// Lists that are made anew for one change, on average more for many at once: a change above more than these would keep
+/// everybody waiting who is behind it. What is kept is then given up until the graph is loaded again.
+pub(super) const MOST_AGAIN: usize = 20_000;
+
+/// How many lists may be made anew for these changes.
+pub(super) fn most_again(touched: &[Touched]) -> usize {
+    MOST_AGAIN + touched.len() * 4
+}
 
 /// A relationship of an edge whose counting for flat relations or hierarchies has changed.
 #[derive(Debug, Clone, Copy)]

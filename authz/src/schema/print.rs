@@ -120,6 +120,11 @@ impl Schema {
         }
     }
 
+    /// A rule as the native language says it.
+    pub(crate) fn rule_text(&self, rule: &Rule) -> String {
+        self.text(rule, true)
+    }
+
     /// Operations inside others have parentheses, needed or not: who binds tighter is easily forgotten.
     /// Recursion is bounded: rules are.
     fn text(&self, rule: &Rule, outermost: bool) -> String {
@@ -127,8 +132,9 @@ impl Schema {
             rules.iter().map(|rule| self.text(rule, false)).collect::<Vec<_>>().join(operator)
         };
         let text = match rule {
-            // `This` alone is a relation.
-            Rule::Nil | Rule::This => return "nil".to_owned(),
+            Rule::Nil => return "nil".to_owned(),
+            // Alone it is a relation; among others the native language cannot say it.
+            Rule::This => return "[stored]".to_owned(),
             Rule::Itself => return "self".to_owned(),
             Rule::Slot(id) => return self.slot(*id).map_or(String::new(), |slot| slot.name.to_string()),
             Rule::Arrow { relation, all, targets } => {

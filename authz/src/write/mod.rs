@@ -110,6 +110,7 @@ impl Authz {
         let (condition, values) = filter.condition(1);
         let text = format!("delete from permission_tuples where {condition}");
         let done = bind(sqlx::query(AssertSqlSafe(text)), values).execute(&mut **tx).await?;
+        tx.wake_followers();
         // Which rows these were only the log knows: the next question asks it.
         view::forget(tx);
         Ok(done.rows_affected())
@@ -133,6 +134,7 @@ impl Authz {
         for text in [AS_OBJECT, AS_SUBJECT] {
             sqlx::query(text).bind(object.object_type()).bind(object.id()).execute(&mut **tx).await?;
         }
+        tx.wake_followers();
         // Which rows these were only the log knows: the next question asks it.
         view::forget(tx);
         Ok(())

@@ -89,6 +89,9 @@ impl Authz {
             let done = bind_rows(sqlx::query(statement.text()), batch).execute(&mut **tx).await?;
             changed += done.rows_affected();
         }
+        if changed > 0 {
+            tx.wake_followers();
+        }
         // Of those that were to be created and are not, the terms are others.
         if statement != Statement::Create || changed == sorted.len() as u64 {
             view::wrote(self, tx, relationships, statement != Statement::Delete);

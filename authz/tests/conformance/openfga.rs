@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use formwork_authz::{Change, CheckError, Context, Decision, Graph, Object, Relationship, Schema, Subject};
 
 use crate::cases::{FgaStage, FgaTest, FgaTuple};
+use crate::place::{Place, Stored};
 use crate::report::Report;
 
 /// Of OpenFGA's interface: what each refusal is numbered.
@@ -17,7 +18,7 @@ const INVALID_TUPLE: u32 = 2027;
 /// An answer, or the number of its refusal.
 pub(crate) type Answer<T> = Result<T, u32>;
 
-pub(crate) fn run(test: &FgaTest, report: &mut Report) {
+pub(crate) fn run(test: &FgaTest, place: &Place, report: &mut Report) {
     let mut tuples: Vec<&FgaTuple> = Vec::new();
     for (number, stage) in test.stages.iter().enumerate() {
         let case = &test.name;
@@ -37,8 +38,9 @@ pub(crate) fn run(test: &FgaTest, report: &mut Report) {
                 return;
             }
         };
-        let graph = Graph::load(Arc::clone(&schema), stored.clone());
-        ask(case, &at, stage, &graph, &[], report);
+        let there = place.store(&schema, stored.clone());
+        ask(case, &at, stage, there.graph(), &[], report);
+        ask_postgres(case, stage, &there, report);
         if test.stages.len() == 1 {
             let empty = Graph::load(schema, []);
             ask(case, "all tuples contextual", stage, &empty, &stored, report);
@@ -83,6 +85,21 @@ fn ask(case: &str, at: &str, stage: &FgaStage, graph: &Graph, besides: &[Relatio
         });
         let what = format!("{at}: users {} {} {:?}", request.object, request.relation, request.filters);
         report.expect(case, &what, &expected, &given);
+    }
+}
+
+/// What has no tuples of its own: those are asked of the graph alone.
+fn ask_postgres(case: &str, stage: &FgaStage, there: &Stored<'_>, report: &mut Report) {
+    for one in stage.check_assertions.iter().filter(|one| one.contextual_tuples.is_empty()) {
+        let FgaTuple { user, relation, object, .. } = &one.tuple;
+        if let (Ok(subject), Ok(object)) = (user.parse(), object.parse()) {
+            there.check(case, &one.context.clone().into(), &subject, relation, &object, report);
+        }
+    }
+    for one in stage.list_objects_assertions.iter().filter(|one| one.contextual_tuples.is_empty()) {
+        if let Ok(subject) = one.request.user.parse() {
+            there.objects(case, &subject, &one.request.relation, &one.request.object_type, report);
+        }
     }
 }
 

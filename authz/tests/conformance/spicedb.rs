@@ -7,9 +7,10 @@ use formwork_authz::{
 };
 
 use crate::cases::{ZedFile, zed_assertion};
+use crate::place::{Place, Stored};
 use crate::report::Report;
 
-pub(crate) fn run(case: &str, file: &ZedFile, report: &mut Report) {
+pub(crate) fn run(case: &str, file: &ZedFile, place: &Place, report: &mut Report) {
     let schema = match Schema::parse(&file.schema) {
         Ok(schema) => Arc::new(schema),
         Err(error) => return report.fail(case, format!("the schema is refused: {error}")),
@@ -30,13 +31,13 @@ pub(crate) fn run(case: &str, file: &ZedFile, report: &mut Report) {
             Err(error) => report.fail(case, format!("`{line}` is refused: {error}")),
         }
     }
-    let graph = Graph::load(schema, stored.clone());
-    report.expect(case, "relationships without a place in the schema", &0, &graph.ignored());
-    assertions(case, file, &graph, report);
-    derived(case, &graph, &stored, report);
+    let there = place.store(&schema, stored.clone());
+    report.expect(case, "relationships without a place in the schema", &0, &there.graph().ignored());
+    assertions(case, file, &there, report);
+    derived(case, &there, &stored, report);
 }
 
-fn assertions(case: &str, file: &ZedFile, graph: &Graph, report: &mut Report) {
+fn assertions(case: &str, file: &ZedFile, there: &Stored<'_>, report: &mut Report) {
     let Some(assertions) = &file.assertions else { return };
     let groups = [
         ("allowed", &assertions.assert_true),
@@ -50,9 +51,11 @@ fn assertions(case: &str, file: &ZedFile, graph: &Graph, report: &mut Report) {
                 report.fail(case, format!("`{text}` cannot be read"));
                 continue;
             };
-            let given =
-                graph.check_in(&context.into(), question.subject(), question.relation(), question.object());
+            let (subject, relation, object) = (question.subject(), question.relation(), question.object());
+            let context = context.into();
+            let given = there.graph().check_in(&context, subject, relation, object);
             report.expect(case, text, &expected, &word(&given));
+            there.check(case, &context, subject, relation, object, report);
         }
     }
 }
@@ -67,9 +70,9 @@ fn word(given: &Result<Decision, CheckError>) -> &'static str {
 }
 
 /// Every subject that is named anywhere, and one that is not, against every permission of every object.
-fn derived(case: &str, graph: &Graph, stored: &[Relationship], report: &mut Report) {
+fn derived(case: &str, there: &Stored<'_>, stored: &[Relationship], report: &mut Report) {
+    let graph = &**there.graph();
     let schema = graph.schema();
-    let context = Context::new();
     let mut subjects: BTreeSet<String> = stored.iter().map(|one| one.subject().to_string()).collect();
     let types: BTreeSet<String> = stored.iter().map(|one| one.subject().subject_type().to_owned()).collect();
     subjects.extend(types.iter().map(|name| format!("{name}:nobody_of_this_name")));
@@ -91,6 +94,10 @@ fn derived(case: &str, graph: &Graph, stored: &[Relationship], report: &mut Repo
                     &many,
                 );
                 objects_of(case, graph, subject, permission, object_type, &of_type, &checks, report);
+                there.objects(case, subject, permission, object_type, report);
+                for object in &of_type {
+                    there.check(case, &Context::new(), subject, permission, object, report);
+                }
             }
             for object in &of_type {
                 subjects_of(case, graph, object, permission, &subjects, &types, report);
@@ -110,7 +117,6 @@ fn derived(case: &str, graph: &Graph, stored: &[Relationship], report: &mut Repo
             }
         }
     }
-    let _ = context;
 }
 
 #[expect(clippy::too_many_arguments, reason = "one question and its answers")]

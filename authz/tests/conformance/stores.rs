@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
-use formwork_authz::{Graph, Relationship, Schema, Source};
+use formwork_authz::{Relationship, Schema, Source};
 
 use crate::cases::{self, FgaTuple, StoreFile};
 use crate::openfga::{Answer, check, list_objects, list_users, relationship};
+use crate::place::Place;
 use crate::report::Report;
 
-pub(crate) fn run(case: &str, path: &Path, report: &mut Report) {
+pub(crate) fn run(case: &str, path: &Path, place: &Place, report: &mut Report) {
     let store: StoreFile = cases::read(path);
     let folder = path.parent().unwrap();
     let schema = match schema(&store, folder) {
@@ -29,7 +30,8 @@ pub(crate) fn run(case: &str, path: &Path, report: &mut Report) {
             Ok(tuples) => tuples,
             Err(_) => return report.fail(case, "a tuple cannot be read".to_owned()),
         };
-        let graph = Graph::load(Arc::clone(&schema), tuples);
+        let there = place.store(&schema, tuples);
+        let graph = &**there.graph();
         if graph.ignored() > 0 {
             report.fail(case, format!("{} tuples have no place in the model", graph.ignored()));
         }
@@ -37,18 +39,21 @@ pub(crate) fn run(case: &str, path: &Path, report: &mut Report) {
             for (user, object) in one.users().flat_map(|user| one.objects().map(move |object| (user, object)))
             {
                 for (relation, expected) in &one.assertions {
-                    let given = check(&graph, user, relation, object, &one.context.clone().into());
+                    let given = check(graph, user, relation, object, &one.context.clone().into());
                     let what = format!("{}: check {user} {relation} {object}", test.name);
                     report.expect(case, &what, &Ok(*expected), &given);
+                    let (user, object) = (user.parse().unwrap(), object.parse().unwrap());
+                    there.check(case, &one.context.clone().into(), &user, relation, &object, report);
                 }
             }
         }
         for one in &test.list_objects {
             for (relation, expected) in &one.assertions {
                 let given =
-                    list_objects(&graph, &one.user, relation, &one.object_type, &one.context.clone().into());
+                    list_objects(graph, &one.user, relation, &one.object_type, &one.context.clone().into());
                 let what = format!("{}: objects {} {relation} {}", test.name, one.user, one.object_type);
                 report.expect(case, &what, &Ok(expected.iter().cloned().collect::<BTreeSet<_>>()), &given);
+                there.objects(case, &one.user.parse().unwrap(), relation, &one.object_type, report);
             }
         }
         for one in &test.list_users {
@@ -61,7 +66,7 @@ pub(crate) fn run(case: &str, path: &Path, report: &mut Report) {
                 })
                 .collect();
             for (relation, expected) in &one.assertions {
-                let given = list_users(&graph, &one.object, relation, &filters, &one.context.clone().into());
+                let given = list_users(graph, &one.object, relation, &filters, &one.context.clone().into());
                 let what = format!("{}: users {} {relation}", test.name, one.object);
                 report.expect(
                     case,

@@ -7,8 +7,8 @@ use formwork_authz::{
 };
 use formwork_tenancy::testing::TestDatabase;
 use formwork_tenancy::{
-    Actor, CommitToken, Isolation, IsolationLevel, Prune, Session, StreamKey, StreamTable, Tenant, TenantTx,
-    Tenants, TxOptions,
+    Actor, CommitToken, Isolation, IsolationLevel, Prune, Relay, Session, StreamKey, StreamTable, Tenant,
+    TenantTx, Tenants, TxOptions,
 };
 
 const SCHEMA: &str = "
@@ -453,4 +453,53 @@ async fn of_two_followers_of_a_database_one_looks() {
     drop(first);
     second.step().await.unwrap();
     assert_eq!(world.node.metrics().lag.len(), 1);
+}
+
+/// Its looks would say that nothing has changed, for ever.
+#[tokio::test]
+async fn a_relay_of_another_database_counts_for_nothing() {
+    let (world, other) = (World::new(Isolation::Shared).await, World::new(Isolation::Shared).await);
+    let relay = other.db.relay().await;
+    let mut following = world.node.follow("main", &relay);
+    following.step().await.unwrap();
+    world.touch(rel!("document:7#viewer@user:anna")).await;
+    assert!(allows(&world.view(Consistency::Full).await, "anna"));
+    let revoked = world.delete(rel!("document:7#viewer@user:anna")).await;
+    sqlx::query("select pg_current_xact_id()").execute(&mut *other.begin().await).await.unwrap();
+    following.step().await.unwrap();
+    for consistency in [Consistency::MinimizeLatency(Duration::ZERO), Consistency::AtLeast(revoked)] {
+        let view = world.view(consistency).await;
+        assert!(!view.is_from_memory() && !allows(&view, "anna"));
+        world.touch(rel!("document:8#viewer@user:anna")).await;
+        following.step().await.unwrap();
+    }
+}
+
+/// The relay would look again in an hour.
+#[tokio::test]
+async fn a_commit_that_changes_permissions_wakes_the_nodes_that_listen() {
+    let world = World::new(Isolation::Shared).await;
+    let relay = world.db.relay_by(Relay::builder().listen().pause(LONG)).await;
+    let mut following = world.node.follow("main", &relay);
+    following.step().await.unwrap();
+    world.view(Consistency::Full).await;
+    let task = tokio::spawn(following.run());
+    let notifying = world.db.connect(Tenants::builder().notify_followers()).await;
+    let told = async |expected: bool| {
+        while allows(&world.view(Consistency::MinimizeLatency(LONG)).await, "anna") != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    let minute = Duration::from_secs(60);
+    for expected in [true, false, true] {
+        let mut tx = notifying.begin(&world.session()).await.unwrap();
+        if expected {
+            world.writer.touch(&mut tx, &rel!("document:7#viewer@user:anna")).await.unwrap();
+        } else {
+            world.writer.delete_object(&mut tx, &Object::new("document", 7)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        tokio::time::timeout(minute, told(expected)).await.expect("the node is woken");
+    }
+    task.abort();
 }

@@ -130,3 +130,46 @@ fn questions_in_one_call_have_their_own_answers() {
     assert!(!held.is_empty() && held.len() < ids.len());
     assert_eq!(kept, held);
 }
+
+/// More lies below a change than is put in order again for it: what was kept is given up, and the answers stay right.
+#[test]
+fn a_move_of_a_very_large_tree_or_team_has_the_answers_of_a_walk() {
+    const MANY: u32 = 25_000;
+    let people = "definition team { relation member: user | team#member }
+        definition document { relation viewer: team#member permission view = viewer }";
+    let schema = Schema::parse(&format!("use expiration\n{FOLDERS}\n{people}")).unwrap();
+    let below =
+        (2..MANY).flat_map(|n| [rel!("folder:{n}#parent@folder:1"), rel!("team:one#member@user:u{n}")]);
+    let around = [
+        rel!("folder:0#viewer@user:anna"),
+        rel!("team:all#member@team:one#member"),
+        rel!("document:1#viewer@team:all#member"),
+    ];
+    let mut graph = Graph::load(Arc::new(schema), below.chain(around));
+    let (parent, nested) = (rel!("folder:1#parent@folder:0"), rel!("team:all#member@team:one#member"));
+    let user = Subject::new("user", format_args!("u{}", MANY - 1));
+    let reads = |graph: &Graph, subject: &Subject| {
+        graph.check(subject, "view", &Object::new("document", 1)).unwrap() == Decision::Allowed
+    };
+    assert!(!allowed(&graph, "view", 9) && reads(&graph, &user));
+    for is_there in [true, false, true, false] {
+        let changes = |is_there: bool| {
+            let change = if is_there { Change::Touch } else { Change::Delete };
+            [change(parent.clone()), change(nested.clone())]
+        };
+        graph = graph.apply(&changes(is_there));
+        for folder in [1, 2, 777, MANY - 1] {
+            for permission in ["view", "both", "kept"] {
+                assert_eq!(allowed(&graph, permission, folder), is_there, "{permission} {folder}");
+            }
+        }
+        assert_eq!(reads(&graph, &user), is_there);
+        assert!(!reads(&graph, &Subject::new("user", "anna")));
+    }
+    // What comes later is seen as well.
+    let (late, joined) = (rel!("folder:late#parent@folder:0"), rel!("team:all#member@user:anna"));
+    graph = graph.apply(&[Change::Touch(late), Change::Touch(joined)]);
+    let (anna, late) = (Subject::new("user", "anna"), Object::new("folder", "late"));
+    assert_eq!(graph.check(&anna, "view", &late).unwrap(), Decision::Allowed);
+    assert!(reads(&graph, &anna));
+}

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod adopt;
 mod agreement;
 mod bad_input;
 mod build;
@@ -15,11 +16,14 @@ mod consistency;
 mod corpus;
 mod dialects;
 mod engine;
+mod export;
 mod faults;
 mod fuzz;
 mod hierarchy;
+mod kill;
 mod language;
 mod naive;
+mod nodes;
 mod random;
 mod round_trip;
 mod schema_errors;

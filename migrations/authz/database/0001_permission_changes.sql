@@ -8,7 +8,8 @@ create table platform.permission_changes (
   id bigint generated always as identity primary key,
   tenant_id uuid not null,
   xid xid8 not null default pg_current_xact_id(),
-  op text not null check (op in ('touch', 'delete')),
+  -- Of a schema that is adopted: its digest stands for the object, its version for the subject, and the rest is empty.
+  op text not null check (op in ('touch', 'delete', 'schema')),
   namespace varchar(100) not null,
   object_id varchar(1024) not null,
   relation varchar(100) not null,

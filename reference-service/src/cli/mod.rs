@@ -1,6 +1,7 @@
 //! The program: one command a file. An error is one sentence on standard error, with the remedy.
 
 mod audit;
+mod authz;
 mod demo;
 mod doctor;
 mod failure;
@@ -51,6 +52,9 @@ enum Command {
     /// Seal the trails of tenants, verify them, and prove what is in them.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Adopt the permission schema, tell it as SQL, export relationships.
+    #[command(subcommand)]
+    Authz(authz::Permissions),
     /// Import files.
     #[command(subcommand)]
     Import(import::Import),
@@ -83,6 +87,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Doctor(doctor) => doctor.run(&state).await,
         Command::Tenant(tenant) => tenant.run(&state).await,
         Command::Audit(audit) => audit.run(&state).await,
+        Command::Authz(authz) => authz.run(&state).await,
         Command::Import(import) => import.run(&state).await,
     }
 }

@@ -74,6 +74,13 @@ impl Tail {
         Ok(self.position.seen().clone())
     }
 
+    /// Which database it reads, of which cluster: `system.oid`, as
+    /// `select system_identifier || '.' || (select oid from pg_database where datname = current_database()) from
+    /// pg_control_system()` says it. None before [`begin`](Self::begin).
+    pub fn origin(&self) -> Option<String> {
+        self.position.history().map(|history| format!("{}.{}", history.system, history.database))
+    }
+
     /// All that has been committed since the last look: one look, without waiting. What failed or was given up is read
     /// again by the next one.
     ///
