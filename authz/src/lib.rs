@@ -75,8 +75,8 @@ pub use filter::Filter;
 pub use follow::Following;
 pub use grant::Grant;
 pub use graph::{
-    Attempt, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page, PermissionId, SubjectId,
-    Tree,
+    Attempt, Claim, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page, PermissionId,
+    Remedies, Standing, Step, SubjectId, Tree,
 };
 pub use metrics::Metrics;
 pub use object::Object;

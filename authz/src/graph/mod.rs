@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 pub(crate) use build::Builder;
 pub use expand::{Expansion, Tree};
-pub use explain::{Attempt, Explanation};
+pub use explain::{Attempt, Claim, Explanation, Remedies, Standing, Step};
 pub use ids::{ObjectId, PermissionId, SubjectId};
 pub use lookup_subjects::FoundSubject;
 pub use page::{Cursor, Page};

@@ -3,6 +3,7 @@
 //! Text is cut into tokens, read to a tree, resolved to numbers, proven to have an answer
 //! (stratified) and compiled to flat programs. What comes out is immutable.
 
+pub(crate) mod behind;
 mod build;
 mod code;
 mod convert;
@@ -229,7 +230,15 @@ impl Schema {
     ///
     /// [`SchemaError`] with every fault of the text.
     pub fn parse_openfga(text: &str) -> Result<Self, SchemaError> {
-        openfga::parse(text)
+        openfga::parse(Source { name: "model", text })
+    }
+
+    pub(crate) fn parse_openfga_source(source: Source<'_>) -> Result<Self, SchemaError> {
+        openfga::parse(source)
+    }
+
+    pub(crate) fn parse_openfga_json_source(source: Source<'_>) -> Result<Self, SchemaError> {
+        openfga::parse_json(source)
     }
 
     /// Compiles an OpenFGA model from its JSON, as their API takes and gives it.
@@ -238,7 +247,7 @@ impl Schema {
     ///
     /// [`SchemaError`] with every fault, at its place in the JSON.
     pub fn parse_openfga_json(text: &str) -> Result<Self, SchemaError> {
-        openfga::parse_json(text)
+        openfga::parse_json(Source { name: "model", text })
     }
 
     /// Compiles an OpenFGA model from modules, of schema 1.2.

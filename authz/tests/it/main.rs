@@ -15,6 +15,7 @@ mod consistency;
 mod corpus;
 mod dialects;
 mod engine;
+mod explain;
 mod faults;
 mod fuzz;
 mod hierarchy;
