@@ -39,6 +39,8 @@ mod consistency;
 mod context;
 mod decision;
 mod error;
+#[cfg(feature = "files")]
+pub mod files;
 mod filter;
 mod follow;
 mod grant;
@@ -75,8 +77,8 @@ pub use filter::Filter;
 pub use follow::Following;
 pub use grant::Grant;
 pub use graph::{
-    Attempt, Claim, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page, PermissionId,
-    Remedies, Standing, Step, SubjectId, Tree,
+    Answered, Attempt, Claim, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page,
+    PermissionId, Remedies, Standing, Step, SubjectId, Tree,
 };
 pub use metrics::Metrics;
 pub use object::Object;

@@ -10,13 +10,14 @@ mod convert;
 mod cursor;
 pub(crate) mod deny;
 mod diagnostic;
+mod draw;
 pub(crate) mod expression;
 mod format;
 mod lex;
 mod load;
 mod name_table;
 mod openfga;
-mod parse;
+pub(crate) mod parse;
 mod partial;
 mod print;
 pub(crate) mod program;
@@ -233,10 +234,12 @@ impl Schema {
         openfga::parse(Source { name: "model", text })
     }
 
+    #[cfg(feature = "files")]
     pub(crate) fn parse_openfga_source(source: Source<'_>) -> Result<Self, SchemaError> {
         openfga::parse(source)
     }
 
+    #[cfg(feature = "files")]
     pub(crate) fn parse_openfga_json_source(source: Source<'_>) -> Result<Self, SchemaError> {
         openfga::parse_json(source)
     }

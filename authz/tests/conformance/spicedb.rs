@@ -1,60 +1,26 @@
 //! SpiceDB's scenarios: their assertions, and what its consistency suite derives from each file.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use formwork_authz::{
-    CheckError, Context, Decision, Expansion, Graph, Object, Relationship, Schema, Subject, Tree,
+    CheckError, Context, Decision, Expansion, Graph, Object, Relationship, Subject, Tree, files::Scenario,
 };
 
-use crate::cases::{ZedFile, zed_assertion};
 use crate::report::Report;
 
-pub(crate) fn run(case: &str, file: &ZedFile, report: &mut Report) {
-    let schema = match Schema::parse(&file.schema) {
-        Ok(schema) => Arc::new(schema),
-        Err(error) => return report.fail(case, format!("the schema is refused: {error}")),
+pub(crate) fn run(case: &str, text: &str, report: &mut Report) {
+    let scenario = match Scenario::read(case, text, &mut |_| None) {
+        Ok(scenario) => scenario,
+        Err(error) => return report.fail(case, format!("the file is refused: {error}")),
     };
-    let mut stored: Vec<Relationship> = Vec::new();
-    for line in file.relationships() {
-        match line.parse::<Relationship>() {
-            Ok(relationship) => {
-                let again = relationship.to_string().parse::<Relationship>();
-                report.expect(
-                    case,
-                    &format!("`{line}` written and read back"),
-                    &Ok(relationship.clone()),
-                    &again,
-                );
-                stored.push(relationship);
-            }
-            Err(error) => report.fail(case, format!("`{line}` is refused: {error}")),
-        }
+    for stored in &scenario.relationships {
+        let again = stored.to_string().parse::<Relationship>();
+        report.expect(case, &format!("`{stored}` written and read back"), &Ok(stored.clone()), &again);
     }
-    let graph = Graph::load(schema, stored.clone());
+    report.take(case, &scenario.run());
+    let graph = Graph::load(scenario.schema, scenario.relationships.clone());
     report.expect(case, "relationships without a place in the schema", &0, &graph.ignored());
-    assertions(case, file, &graph, report);
-    derived(case, &graph, &stored, report);
-}
-
-fn assertions(case: &str, file: &ZedFile, graph: &Graph, report: &mut Report) {
-    let Some(assertions) = &file.assertions else { return };
-    let groups = [
-        ("allowed", &assertions.assert_true),
-        ("conditional", &assertions.assert_caveated),
-        ("denied", &assertions.assert_false),
-    ];
-    for (expected, texts) in groups {
-        for text in texts.iter().flatten() {
-            let (question, context) = zed_assertion(text);
-            let Ok(question) = question.parse::<Relationship>() else {
-                report.fail(case, format!("`{text}` cannot be read"));
-                continue;
-            };
-            let given =
-                graph.check_in(&context.into(), question.subject(), question.relation(), question.object());
-            report.expect(case, text, &expected, &word(&given));
-        }
-    }
+    derived(case, &graph, &scenario.relationships, report);
 }
 
 fn word(given: &Result<Decision, CheckError>) -> &'static str {

@@ -17,6 +17,7 @@ mod dialects;
 mod engine;
 mod explain;
 mod faults;
+mod files;
 mod fuzz;
 mod hierarchy;
 mod language;

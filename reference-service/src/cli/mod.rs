@@ -1,6 +1,7 @@
 //! The program: one command a file. An error is one sentence on standard error, with the remedy.
 
 mod audit;
+mod authz;
 mod demo;
 mod doctor;
 mod failure;
@@ -54,7 +55,15 @@ enum Command {
     /// Import files.
     #[command(subcommand)]
     Import(import::Import),
+    /// Work with permission schemas, relationships and questions in files.
+    #[command(subcommand)]
+    Authz(authz::Authz),
 }
+
+/// An end with a code of its own; what there is to say has been said.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the exit code is {0}")]
+pub(crate) struct Exit(pub(crate) u8);
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -75,8 +84,13 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let state = state_dir(arguments.state_dir)?;
+    // Files need no state.
+    let state = match &arguments.command {
+        Command::Authz(_) => PathBuf::new(),
+        _ => state_dir(arguments.state_dir)?,
+    };
     match arguments.command {
+        Command::Authz(authz) => authz.run(),
         Command::Demo(demo) => demo.run(&state).await,
         Command::Serve(serve) => serve.run(&state).await,
         Command::Migrate(migrate) => migrate.run(&state).await,
@@ -108,7 +122,15 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// Prints a text that ends its own lines.
+pub(crate) fn print_text(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    if let Some(Exit(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
+    }
     eprintln!("formwork: {}", failure::sentence(error));
     ExitCode::FAILURE
 }
