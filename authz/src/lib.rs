@@ -41,6 +41,8 @@ mod context;
 mod decision;
 mod error;
 mod export;
+#[cfg(feature = "files")]
+pub mod files;
 mod filter;
 mod follow;
 mod grant;
@@ -80,8 +82,8 @@ pub use filter::Filter;
 pub use follow::Following;
 pub use grant::Grant;
 pub use graph::{
-    Attempt, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page, PermissionId, SubjectId,
-    Tree,
+    Answered, Attempt, Claim, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page,
+    PermissionId, Remedies, Standing, Step, SubjectId, Tree,
 };
 pub use metrics::Metrics;
 pub use object::Object;

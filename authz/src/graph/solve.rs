@@ -63,7 +63,7 @@ pub(super) enum Reason {
 pub(super) struct PendingOp {
     pub(super) op: u32,
     pub(super) object: u32,
-    node: u32,
+    pub(super) node: u32,
     /// By level: how much of what is required holds as far.
     met: [u32; 2],
 }
@@ -169,6 +169,11 @@ impl<'g> Search<'g> {
     /// The whole search with its reasons, for a proof.
     pub(super) fn solve_with_reasons(&mut self, object: u32, group: u32) -> Solve {
         self.forget_others();
+        self.reasons(object, group)
+    }
+
+    /// The same within an explanation, which knows what it has found already.
+    pub(super) fn reasons(&mut self, object: u32, group: u32) -> Solve {
         let mut solve = Solve { proving: true, ..Solve::default() };
         self.run(&mut solve, key(group, object));
         solve

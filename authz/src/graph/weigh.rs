@@ -88,7 +88,7 @@ impl Search<'_> {
     }
 
     /// Microseconds since 1970; the clock is asked once a search.
-    fn now(&mut self) -> i64 {
+    pub(super) fn now(&mut self) -> i64 {
         let (context, graph) = (self.context, self.graph);
         let clock = || context.now().unwrap_or_else(|| graph.clock.now()).timestamp_micros();
         *self.aside().now.get_or_insert_with(clock)

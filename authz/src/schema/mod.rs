@@ -3,6 +3,7 @@
 //! Text is cut into tokens, read to a tree, resolved to numbers, proven to have an answer
 //! (stratified) and compiled to flat programs. What comes out is immutable.
 
+pub(crate) mod behind;
 mod build;
 mod code;
 mod convert;
@@ -10,6 +11,7 @@ mod cursor;
 pub(crate) mod deny;
 mod diagnostic;
 mod diff;
+mod draw;
 pub(crate) mod expression;
 mod format;
 pub(crate) mod id;
@@ -17,7 +19,7 @@ mod lex;
 mod load;
 mod name_table;
 mod openfga;
-mod parse;
+pub(crate) mod parse;
 mod partial;
 mod place;
 mod print;
@@ -234,7 +236,17 @@ impl Schema {
     ///
     /// [`SchemaError`] with every fault of the text.
     pub fn parse_openfga(text: &str) -> Result<Self, SchemaError> {
-        openfga::parse(text)
+        openfga::parse(Source { name: "model", text })
+    }
+
+    #[cfg(feature = "files")]
+    pub(crate) fn parse_openfga_source(source: Source<'_>) -> Result<Self, SchemaError> {
+        openfga::parse(source)
+    }
+
+    #[cfg(feature = "files")]
+    pub(crate) fn parse_openfga_json_source(source: Source<'_>) -> Result<Self, SchemaError> {
+        openfga::parse_json(source)
     }
 
     /// Compiles an OpenFGA model from its JSON, as their API takes and gives it.
@@ -243,7 +255,7 @@ impl Schema {
     ///
     /// [`SchemaError`] with every fault, at its place in the JSON.
     pub fn parse_openfga_json(text: &str) -> Result<Self, SchemaError> {
-        openfga::parse_json(text)
+        openfga::parse_json(Source { name: "model", text })
     }
 
     /// Compiles an OpenFGA model from modules, of schema 1.2.

@@ -127,7 +127,7 @@ impl Schema {
 
     /// Operations inside others have parentheses, needed or not: who binds tighter is easily forgotten.
     /// Recursion is bounded: rules are.
-    fn text(&self, rule: &Rule, outermost: bool) -> String {
+    pub(crate) fn text(&self, rule: &Rule, outermost: bool) -> String {
         let join = |rules: &[Rule], operator: &str| {
             rules.iter().map(|rule| self.text(rule, false)).collect::<Vec<_>>().join(operator)
         };

@@ -45,7 +45,7 @@ fn openfga(folder: &Path, place: &Place, report: &mut Report) {
 fn spicedb(folder: &Path, place: &Place, report: &mut Report) {
     for path in files(&folder.join("spicedb"), ".yaml") {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        spicedb::run(&name, &read(&path), place, report);
+        spicedb::run(&name, &std::fs::read_to_string(&path).unwrap(), place, report);
     }
 }
 

@@ -51,6 +51,18 @@ impl Report {
         }
     }
 
+    /// What a file of expectations came to.
+    pub(crate) fn take(&mut self, case: &str, outcome: &formwork_authz::files::Report) {
+        self.passed += outcome.passed;
+        for failure in &outcome.failures {
+            let formwork_authz::files::Failure { line, question, expected, given, .. } = failure;
+            self.fail(case, format!("line {line}, {question}: expected {expected}, given {given}"));
+        }
+        for one in &outcome.misplaced {
+            self.fail(case, format!("the schema has no place for {one}"));
+        }
+    }
+
     pub(crate) fn fail(&mut self, case: &str, why: String) {
         if self.differences.iter().any(|one| one.case == case) {
             *self.met.entry(case.to_owned()).or_default() += 1;

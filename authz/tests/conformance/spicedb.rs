@@ -1,62 +1,41 @@
 //! SpiceDB's scenarios: their assertions, and what its consistency suite derives from each file.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use formwork_authz::{
-    CheckError, Context, Decision, Expansion, Graph, Object, Relationship, Schema, Subject, Tree,
+    CheckError, Context, Decision, Expansion, Graph, Object, Relationship, Subject, Tree,
+    files::{Question, Scenario},
 };
 
-use crate::cases::{ZedFile, zed_assertion};
 use crate::place::{Place, Stored};
 use crate::report::Report;
 
-pub(crate) fn run(case: &str, file: &ZedFile, place: &Place, report: &mut Report) {
-    let schema = match Schema::parse(&file.schema) {
-        Ok(schema) => Arc::new(schema),
-        Err(error) => return report.fail(case, format!("the schema is refused: {error}")),
+pub(crate) fn run(case: &str, text: &str, place: &Place, report: &mut Report) {
+    let scenario = match Scenario::read(case, text, &mut |_| None) {
+        Ok(scenario) => scenario,
+        Err(error) => return report.fail(case, format!("the file is refused: {error}")),
     };
-    let mut stored: Vec<Relationship> = Vec::new();
-    for line in file.relationships() {
-        match line.parse::<Relationship>() {
-            Ok(relationship) => {
-                let again = relationship.to_string().parse::<Relationship>();
-                report.expect(
-                    case,
-                    &format!("`{line}` written and read back"),
-                    &Ok(relationship.clone()),
-                    &again,
-                );
-                stored.push(relationship);
-            }
-            Err(error) => report.fail(case, format!("`{line}` is refused: {error}")),
-        }
+    let stored = &scenario.relationships;
+    for one in stored {
+        let again = one.to_string().parse::<Relationship>();
+        report.expect(case, &format!("`{one}` written and read back"), &Ok(one.clone()), &again);
     }
-    let there = place.store(&schema, stored.clone());
+    let there = place.store(&scenario.schema, stored.clone());
     report.expect(case, "relationships without a place in the schema", &0, &there.graph().ignored());
-    assertions(case, file, &there, report);
-    derived(case, &there, &stored, report);
+    assertions(case, &scenario, &there, report);
+    derived(case, &there, stored, report);
 }
 
-fn assertions(case: &str, file: &ZedFile, there: &Stored<'_>, report: &mut Report) {
-    let Some(assertions) = &file.assertions else { return };
-    let groups = [
-        ("allowed", &assertions.assert_true),
-        ("conditional", &assertions.assert_caveated),
-        ("denied", &assertions.assert_false),
-    ];
-    for (expected, texts) in groups {
-        for text in texts.iter().flatten() {
-            let (question, context) = zed_assertion(text);
-            let Ok(question) = question.parse::<Relationship>() else {
-                report.fail(case, format!("`{text}` cannot be read"));
-                continue;
-            };
-            let (subject, relation, object) = (question.subject(), question.relation(), question.object());
-            let context = context.into();
-            let given = there.graph().check_in(&context, subject, relation, object);
-            report.expect(case, text, &expected, &word(&given));
-            there.check(case, &context, subject, relation, object, report);
-        }
+fn assertions(case: &str, scenario: &Scenario, there: &Stored<'_>, report: &mut Report) {
+    for one in scenario.tests.iter().flat_map(|test| &test.expectations) {
+        let Question::Check { object, permission, subject } = &one.question else {
+            report.fail(case, format!("line {}: a list", one.line));
+            continue;
+        };
+        let context = one.context.clone().into();
+        let given = there.graph().check_in(&context, subject, permission, object);
+        report.expect(case, &one.question.to_string(), &one.answer.to_string().as_str(), &word(&given));
+        there.check(case, &context, subject, permission, object, report);
     }
 }
 

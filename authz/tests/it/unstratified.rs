@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use formwork_authz::{Context, Graph, Object, Relationship, Schema, Subject};
+use formwork_authz::{Context, Explanation, Graph, Object, Relationship, Schema, Subject};
 use formwork_tenancy::testing::LongRound;
 
 use crate::fuzz::next;
@@ -298,6 +298,7 @@ fn compare(random: &mut Random, count: &mut Count) {
                 for (object, many) in objects.iter().zip(many) {
                     let node = (object.to_string(), name);
                     let explained = graph.explain(&Context::new(), &asked, name, object).unwrap();
+                    is_explained(&graph, &asked, name, object, &explained, &shown);
                     let answers = [
                         ("check", graph.check(&asked, name, object).unwrap().is_allowed()),
                         ("many", many.is_allowed()),
@@ -318,6 +319,25 @@ fn compare(random: &mut Random, count: &mut Count) {
                 }
             }
         }
+    }
+}
+
+/// An explanation says what the check says, and has a way to what is allowed, also where the reasons of the whole search
+/// met a cycle that the check did not come to.
+fn is_explained(
+    graph: &Graph,
+    subject: &Subject,
+    name: &str,
+    object: &Object,
+    explained: &Explanation,
+    shown: &dyn Fn() -> String,
+) {
+    let checked = graph.check(subject, name, object).unwrap();
+    assert_eq!(explained.decision, checked, "{object}#{name}@{subject}{}", shown());
+    if checked.is_allowed() {
+        assert_eq!(explained.tree.holds, Some(true));
+        assert!(!explained.tree.below.is_empty(), "no way: {object}#{name}@{subject}{}", shown());
+        assert!(!explained.relationships.is_empty(), "no relationship: {object}#{name}@{subject}{}", shown());
     }
 }
 

@@ -52,13 +52,18 @@ enum Command {
     /// Seal the trails of tenants, verify them, and prove what is in them.
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Adopt the permission schema, tell it as SQL, export relationships.
-    #[command(subcommand)]
-    Authz(authz::Permissions),
     /// Import files.
     #[command(subcommand)]
     Import(import::Import),
+    /// Work with permission schemas, relationships and questions: in files, and of tenants.
+    #[command(subcommand)]
+    Authz(authz::Authz),
 }
+
+/// An end with a code of its own; what there is to say has been said.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the exit code is {0}")]
+pub(crate) struct Exit(pub(crate) u8);
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -79,16 +84,16 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let state = state_dir(arguments.state_dir)?;
+    let state = || state_dir(arguments.state_dir);
     match arguments.command {
-        Command::Demo(demo) => demo.run(&state).await,
-        Command::Serve(serve) => serve.run(&state).await,
-        Command::Migrate(migrate) => migrate.run(&state).await,
-        Command::Doctor(doctor) => doctor.run(&state).await,
-        Command::Tenant(tenant) => tenant.run(&state).await,
-        Command::Audit(audit) => audit.run(&state).await,
-        Command::Authz(authz) => authz.run(&state).await,
-        Command::Import(import) => import.run(&state).await,
+        Command::Authz(authz) => authz.run(state).await,
+        Command::Demo(demo) => demo.run(&state()?).await,
+        Command::Serve(serve) => serve.run(&state()?).await,
+        Command::Migrate(migrate) => migrate.run(&state()?).await,
+        Command::Doctor(doctor) => doctor.run(&state()?).await,
+        Command::Tenant(tenant) => tenant.run(&state()?).await,
+        Command::Audit(audit) => audit.run(&state()?).await,
+        Command::Import(import) => import.run(&state()?).await,
     }
 }
 
@@ -113,7 +118,15 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// Prints a text that ends its own lines.
+pub(crate) fn print_text(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    if let Some(Exit(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
+    }
     eprintln!("formwork: {}", failure::sentence(error));
     ExitCode::FAILURE
 }

@@ -7,6 +7,7 @@ mod cli;
 mod cli_archive;
 mod cli_audit;
 mod cli_authz;
+mod cli_authz_schema;
 mod cli_demo;
 mod cli_doctor;
 mod cli_errors;

@@ -38,8 +38,8 @@ pub(crate) enum Header {
 }
 
 /// Compiles one text.
-pub(crate) fn parse(text: &str) -> Result<Schema, SchemaError> {
-    let sources = [Source { name: "model", text }];
+pub(crate) fn parse(source: Source<'_>) -> Result<Schema, SchemaError> {
+    let (sources, text) = ([source], source.text);
     let mut faults = Diagnostics::new(&sources);
     let mut model = Model::default();
     if fits(0, text, &mut faults) {
@@ -49,8 +49,8 @@ pub(crate) fn parse(text: &str) -> Result<Schema, SchemaError> {
 }
 
 /// Compiles one JSON text.
-pub(crate) fn parse_json(text: &str) -> Result<Schema, SchemaError> {
-    let sources = [Source { name: "model", text }];
+pub(crate) fn parse_json(source: Source<'_>) -> Result<Schema, SchemaError> {
+    let (sources, text) = ([source], source.text);
     let mut faults = Diagnostics::new(&sources);
     let mut model = Model::default();
     if fits(0, text, &mut faults) {

@@ -83,7 +83,7 @@ impl Schema {
     }
 
     /// Recursion is bounded: rules are. What is deeper than the parser takes is refused when it is read again.
-    fn rewrite(&self, slot: &SlotInfo, rule: &Rule, depth: usize) -> String {
+    pub(crate) fn rewrite(&self, slot: &SlotInfo, rule: &Rule, depth: usize) -> String {
         let name = |id: u32| self.slot(id).map_or("", |slot| &slot.name);
         let join = |rules: &[Rule], operator: &str| {
             let first = rules.iter().filter(|rule| **rule == Rule::This);

@@ -21,12 +21,60 @@ pub(super) struct Lowered {
     pub(super) ops: Vec<Op>,
     /// By group: the type of its objects.
     pub(super) types: Vec<u32>,
+    /// By operation, and by group behind the named ones: the slot in whose rule it stands. Ascending.
+    pub(super) op_slots: Vec<u32>,
+    pub(super) operand_slots: Vec<u32>,
+}
+
+/// The operations of a rule, and the operands that have no name.
+///
+/// INVARIANT: both in the order in which [`Lowering`] numbers them.
+#[derive(Debug, Default)]
+pub(crate) struct Numbered<'r> {
+    pub(crate) ops: Vec<&'r Rule>,
+    pub(crate) operands: Vec<&'r Rule>,
+}
+
+impl<'r> Numbered<'r> {
+    pub(crate) fn of(rule: &'r Rule) -> Self {
+        let mut found = Self::default();
+        found.part(rule);
+        found
+    }
+
+    /// Recursion is bounded: the parsers bound the depth of rules.
+    fn part(&mut self, rule: &'r Rule) {
+        match rule {
+            Rule::Union(operands) => return operands.iter().for_each(|rule| self.part(rule)),
+            Rule::Intersection(operands) => operands.iter().for_each(|rule| self.operand(rule)),
+            Rule::Exclusion(..) => {
+                let mut first = rule;
+                while let Rule::Exclusion(left, right) = first {
+                    self.operand(right);
+                    first = left;
+                }
+                self.operand(first);
+            }
+            Rule::Conditional(inner, _) => self.operand(inner),
+            Rule::Arrow { all: true, .. } => {}
+            _ => return,
+        }
+        self.ops.push(rule);
+    }
+
+    fn operand(&mut self, rule: &'r Rule) {
+        self.part(rule);
+        if !matches!(rule, Rule::Slot(_)) {
+            self.operands.push(rule);
+        }
+    }
 }
 
 pub(super) fn lower(slots: &[SlotInfo], edges: &[EdgeInfo], layout: &Layout) -> Result<Lowered, Unfit> {
     let parts = slots.iter().map(|_| Part::Nil).collect();
     let types = slots.iter().map(|slot| slot.type_id).collect();
-    let lowered = Lowered { parts, ops: Vec::new(), types };
+    let (op_slots, operand_slots) = (Vec::new(), Vec::new());
+    let lowered = Lowered { parts, ops: Vec::new(), types, op_slots, operand_slots };
     let mut lowering = Lowering { slots, edges, layout, lowered, steps: 0 };
     for (slot, info) in slots.iter().enumerate() {
         let part = lowering.part(slot as u32, &info.rule)?;
@@ -63,7 +111,7 @@ impl Lowering<'_> {
             }
             Rule::Arrow { relation, all: true, targets } => {
                 let walks = self.walks(*relation, targets)?;
-                self.op(Op::All(walks.into()))
+                self.op(slot, Op::All(walks.into()))
             }
             Rule::Union(operands) => {
                 let parts: Result<Vec<Part>, Unfit> =
@@ -73,7 +121,7 @@ impl Lowering<'_> {
             Rule::Intersection(operands) => {
                 let require: Result<Box<[u32]>, Unfit> =
                     operands.iter().map(|rule| self.operand(slot, rule)).collect();
-                self.op(Op::Both { require: require?, except: Box::default(), except_first: false })
+                self.op(slot, Op::Both { require: require?, except: Box::default(), except_first: false })
             }
             Rule::Exclusion(..) => {
                 // A chain is one operation: `a - b - c` lacks both.
@@ -84,11 +132,11 @@ impl Lowering<'_> {
                 }
                 let require = self.operand(slot, first)?;
                 let (require, except) = (Box::new([require]), except.into());
-                self.op(Op::Both { require, except, except_first: false })
+                self.op(slot, Op::Both { require, except, except_first: false })
             }
             Rule::Conditional(inner, condition) => {
                 let group = self.operand(slot, inner)?;
-                self.op(Op::When { group, condition: *condition })
+                self.op(slot, Op::When { group, condition: *condition })
             }
         })
     }
@@ -99,14 +147,16 @@ impl Lowering<'_> {
             Part::Group(named) => named,
             part => {
                 self.lowered.parts.push(part);
+                self.lowered.operand_slots.push(slot);
                 self.lowered.types.push(self.slots.get(slot as usize).map_or(0, |info| info.type_id));
                 self.lowered.parts.len() as u32 - 1
             }
         })
     }
 
-    fn op(&mut self, op: Op) -> Part {
+    fn op(&mut self, slot: u32, op: Op) -> Part {
         self.lowered.ops.push(op);
+        self.lowered.op_slots.push(slot);
         Part::Op(self.lowered.ops.len() as u32 - 1)
     }
 

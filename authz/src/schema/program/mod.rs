@@ -14,6 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub(crate) use chain::Chains;
 pub(crate) use flat::Flat;
 pub(crate) use layout::{Layout, NARROW, NO_LANE};
+pub(crate) use lower::Numbered;
 use lower::{Lowered, Part};
 
 use crate::condition::Condition;
@@ -38,6 +39,9 @@ pub(crate) struct Program {
     pub(crate) edges_of: FxHashMap<SubjectKind, Vec<u32>>,
     /// By number.
     pub(crate) conditions: Vec<Condition>,
+    /// By operation, and by group behind the named ones: the slot in whose rule it stands. Ascending.
+    pub(crate) op_slots: Box<[u32]>,
+    pub(crate) operand_slots: Box<[u32]>,
 }
 
 impl Program {
@@ -162,7 +166,8 @@ pub(crate) enum Unfit {
 /// Flattens every rule.
 pub(crate) fn compile(types: usize, slots: &[SlotInfo], edges: &[EdgeInfo]) -> Result<Program, Unfit> {
     let mut layout = Layout::new(types, slots, edges);
-    let Lowered { parts, ops, types: type_of } = lower::lower(slots, edges, &layout)?;
+    let Lowered { parts, ops, types: type_of, op_slots, operand_slots } =
+        lower::lower(slots, edges, &layout)?;
     let mut groups: Vec<Group> = Vec::with_capacity(parts.len());
     let mut steps = 0;
     for group in 0..parts.len() as u32 {
@@ -184,7 +189,9 @@ pub(crate) fn compile(types: usize, slots: &[SlotInfo], edges: &[EdgeInfo]) -> R
     for (number, edge) in (0..).zip(edges) {
         edges_of.entry(edge.subject).or_default().push(number);
     }
-    Ok(Program { groups, ops, layout, flat, chains, ups, edges_of, conditions: Vec::new() })
+    let (op_slots, operand_slots) = (op_slots.into(), operand_slots.into());
+    let conditions = Vec::new();
+    Ok(Program { groups, ops, layout, flat, chains, ups, edges_of, conditions, op_slots, operand_slots })
 }
 
 fn flatten(

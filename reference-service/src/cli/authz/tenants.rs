@@ -7,11 +7,11 @@ use formwork_authz::{AdoptError, Authz};
 use formwork_tenancy::{Actor, Session, Tenant, Tenants};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, say};
+use super::super::{Failure, say};
 use crate::{databases::Databases, modules};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Permissions {
+pub(in crate::cli) enum Permissions {
     /// Say what adopting this program's permission schema would change, and which relationships stand in the way.
     Plan(Adopt),
     /// Make this program's permission schema the newest of tenants: what it has no place for is stored no more.

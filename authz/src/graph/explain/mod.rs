@@ -1,23 +1,44 @@
 //! Why: the relationships on one way to a "yes", or what was tried before a "no".
 
+mod asked;
+mod draw;
+mod json;
+mod remedy;
+mod step;
+mod text;
+mod tree;
+
 use rustc_hash::FxHashSet;
+
+pub use remedy::Remedies;
+pub use step::{Claim, Standing, Step};
 
 use crate::context::Context;
 use crate::decision::Decision;
 use crate::error::CheckError;
 use crate::graph::Graph;
 use crate::graph::guard::Value;
-use crate::graph::search::Search;
+use crate::graph::search::{Question, Search};
 use crate::graph::solve::{Reason, Solve, key, unkey};
 use crate::object::Object;
 use crate::relationship::Relationship;
 use crate::schema::SubjectKind;
 use crate::schema::program::{Op, ProbeKind};
 use crate::subject::Subject;
+use tree::{Tree, told};
 
 /// An answer and what it rests on.
+///
+/// As text it is its `Display`, as JSON what it serialises to, and as a picture [`Explanation::to_dot`] and
+/// [`Explanation::to_mermaid`]. What would have to change for another answer is told by [`Graph::remedies`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
+    /// Who was asked about.
+    pub subject: Subject,
+    /// The relation or permission.
+    pub permission: String,
+    /// On what.
+    pub object: Object,
     /// The answer.
     pub decision: Decision,
     /// Of what is allowed or conditional: the relationships of one way there, the first ones on the
@@ -26,6 +47,10 @@ pub struct Explanation {
     pub relationships: Vec<Relationship>,
     /// Everything that was asked on the way to the answer, the question itself first.
     pub tried: Vec<Attempt>,
+    /// The same along the rules of the schema: of what is allowed or conditional one way there, of what is denied every
+    /// way that failed. Of a large one the beginning; [`Claim::More`] counts what is left out of a list, and what lies more
+    /// than 150 steps deep is not opened.
+    pub tree: Step,
 }
 
 /// One relation or permission of one object that was asked about on the way to an answer.
@@ -42,6 +67,53 @@ pub struct Attempt {
 impl Graph {
     /// Answers as [`Graph::check_in`], and says why.
     ///
+    /// # Why may Anna view the document, and Bob not?
+    ///
+    /// ```
+    /// use formwork_authz::{Context, Graph, Object, Schema, Subject};
+    ///
+    /// let graph = Graph::load(
+    ///     Schema::parse("
+    ///         definition user {}
+    ///         definition team { relation member: user }
+    ///         definition document {
+    ///             relation viewer: user | team#member
+    ///             relation banned: user
+    ///             permission view = viewer - banned
+    ///         }
+    ///     ")?,
+    ///     [
+    ///         "document:7#viewer@team:eng#member".parse()?,
+    ///         "team:eng#member@user:anna".parse()?,
+    ///     ],
+    /// );
+    /// let (context, document) = (Context::new(), Object::new("document", 7));
+    /// let anna = graph.explain(&context, &Subject::new("user", "anna"), "view", &document)?;
+    /// assert_eq!(anna.to_string(), "\
+    /// allowed: user:anna has `view` on document:7
+    ///
+    /// yes  document:7#view = viewer - banned
+    ///      ├─ yes  document:7#viewer, 1 stored
+    ///      │       └─ yes  document:7#viewer@team:eng#member
+    ///      │               └─ yes  team:eng#member, 1 stored
+    ///      │                       └─ yes  team:eng#member@user:anna
+    ///      └─ but not
+    ///         └─ no   document:7#banned, nothing stored
+    /// ");
+    /// let bob = graph.explain(&context, &Subject::new("user", "bob"), "view", &document)?;
+    /// assert_eq!(bob.to_string(), "\
+    /// denied: user:bob does not have `view` on document:7
+    ///
+    /// no   document:7#view = viewer - banned
+    ///      ├─ no   document:7#viewer, 1 stored
+    ///      │       └─ no   document:7#viewer@team:eng#member
+    ///      │               └─ no   team:eng#member, 1 stored
+    ///      └─ but not
+    ///         └─ no   document:7#banned, nothing stored
+    /// ");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Graph::check`].
@@ -53,33 +125,28 @@ impl Graph {
         object: &Object,
     ) -> Result<Explanation, CheckError> {
         let question = self.question(subject, permission, object)?;
-        let mut search = Search::new(self, question.target, context);
-        let solve = search.solve_with_reasons(question.object, question.group);
-        let root = key(question.group, question.object);
-        let value = solve.numbers.get(&root).map_or(Value::No, |&node| solve.value(node));
-        let decision = search.decision(value)?;
-        let relationships = if value == Value::No { Vec::new() } else { search.prove(&solve, root) };
-        let tried = solve.nodes.iter().filter_map(|node| {
-            let (group, number) = unkey(node.key);
-            let slot = self.schema.slot(group)?;
-            let object = match self.state.name(slot.type_id, number) {
-                Some(id) => Object::new(self.schema.type_name(slot.type_id).to_owned(), id),
-                None => object.clone(),
-            };
-            let holds = match node.value {
-                Value::Yes => Some(true),
-                Value::No => Some(false),
-                Value::Maybe => None,
-            };
-            Some(Attempt { object, permission: slot.name.to_string(), holds })
-        });
-        Ok(Explanation { decision, relationships, tried: tried.collect() })
+        let Found { decision, value, solve, relationships, tree } = self.find(context, question, object)?;
+        let tree = match tree {
+            Some(tree) => tree,
+            None => {
+                let mut search = Search::new(self, question.target, context);
+                Tree::new(&mut search, object).of(&solve, question.group, question.object, value)
+            }
+        };
+        let tried = self.attempts(&solve, object);
+        Ok(Explanation {
+            subject: subject.clone(),
+            permission: permission.to_owned(),
+            object: object.clone(),
+            decision,
+            relationships,
+            tried,
+            tree,
+        })
     }
-}
 
-impl Graph {
     /// The relationships of one way to an allowed question, as [`Explanation::relationships`]; otherwise
-    /// the decision. Faster than [`Graph::explain`] where the answer is no.
+    /// the decision.
     pub(crate) fn prove_allowed(
         &self,
         context: &Context,
@@ -91,14 +158,54 @@ impl Graph {
             Decision::Allowed => {}
             other => return Ok(Err(other)),
         }
-        let explanation = self.explain(context, subject, permission, object)?;
+        let found = self.find(context, self.question(subject, permission, object)?, object)?;
         // The clock went on between the two.
-        if explanation.decision.is_allowed() {
-            Ok(Ok(explanation.relationships))
-        } else {
-            Ok(Err(explanation.decision))
-        }
+        Ok(if found.decision.is_allowed() { Ok(found.relationships) } else { Err(found.decision) })
     }
+
+    /// The answer with its reasons.
+    ///
+    /// Where exclusions go through cycles, which only an OpenFGA model can have, following every reason may meet a cycle
+    /// that the check did not come to, and deny what the check allows. The check is right then, and the way that it
+    /// took is asked for step by step.
+    fn find(&self, context: &Context, question: Question, object: &Object) -> Result<Found, CheckError> {
+        let mut search = Search::new(self, question.target, context);
+        let solve = search.solve_with_reasons(question.object, question.group);
+        let root = key(question.group, question.object);
+        let value = solve.numbers.get(&root).map_or(Value::No, |&node| solve.value(node));
+        if self.schema.unstratified {
+            let checked = Search::new(self, question.target, context).check(question)?;
+            if checked.is_allowed() != (value == Value::Yes) {
+                return Ok(self.found_by_asking(context, question, object, checked, solve));
+            }
+        }
+        let decision = search.decision(value)?;
+        let relationships = if value == Value::No { Vec::new() } else { search.prove(&solve, root) };
+        Ok(Found { decision, value, solve, relationships, tree: None })
+    }
+
+    fn attempts(&self, solve: &Solve, object: &Object) -> Vec<Attempt> {
+        let tried = solve.nodes.iter().filter_map(|node| {
+            let (group, number) = unkey(node.key);
+            let slot = self.schema.slot(group)?;
+            let object = match self.state.name(slot.type_id, number) {
+                Some(id) => Object::new(self.schema.type_name(slot.type_id).to_owned(), id),
+                None => object.clone(),
+            };
+            Some(Attempt { object, permission: slot.name.to_string(), holds: told(node.value) })
+        });
+        tried.collect()
+    }
+}
+
+/// An answer, and the search that found it.
+struct Found {
+    decision: Decision,
+    value: Value,
+    solve: Solve,
+    relationships: Vec<Relationship>,
+    /// When the search cannot tell it.
+    tree: Option<Step>,
 }
 
 impl Search<'_> {
