@@ -4,6 +4,7 @@
 //! changed is shared. There is nothing to merge later.
 
 mod ask;
+mod asker;
 mod batch;
 mod build;
 mod chain;
@@ -32,6 +33,7 @@ mod weigh;
 use std::fmt;
 use std::sync::Arc;
 
+pub use asker::GraphAsker;
 pub(crate) use build::Builder;
 pub use expand::{Expansion, Tree};
 pub use explain::{Attempt, Explanation};

@@ -11,6 +11,7 @@
 mod agreement;
 mod bad_input;
 mod build;
+mod compile_fail;
 mod consistency;
 mod corpus;
 mod dialects;
@@ -29,6 +30,7 @@ mod sql_filter;
 mod standby;
 mod store;
 mod terms;
+mod typed;
 mod unstratified;
 mod watch;
 mod write;

@@ -1,4 +1,4 @@
-use formwork_authz_macros::rel;
+use formwork_authz::rel;
 
 fn main() {
     rel!("rfi:7#assignee@user:bob[in_hours:{}]");
