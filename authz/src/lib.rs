@@ -139,12 +139,13 @@ pub use formwork_authz_macros::rel;
 ///
 /// It takes a text, or a file from the folder of `Cargo.toml` (`.zed`, with its imports, or `.fga`), and is best put into a
 /// module of its own. For each type of objects it makes a type of Rust, whose `CAN` has the relations and permissions;
-/// the editor shows the rule of each. `schema()` compiles the text and has every other fault of it: call it in a test.
+/// the editor shows the rule of each. Its `rel!` takes what the schema has a place for, and nothing else. `schema()` compiles
+/// the text and has every other fault of it: call it in a test.
 ///
 /// # How does the compiler come to know permissions?
 ///
 /// ```
-/// use formwork_authz::{Graph, rel};
+/// use formwork_authz::Graph;
 ///
 /// mod access {
 ///     formwork_authz::schema!("
@@ -154,7 +155,7 @@ pub use formwork_authz_macros::rel;
 ///             permission approve = approver
 ///         }");
 /// }
-/// use access::{ChangeOrder, User};
+/// use access::{ChangeOrder, User, rel};
 ///
 /// let graph = Graph::load(access::schema()?, [rel!("change_order:7#approver@user:anna")]);
 /// let anna = graph.for_subject(&User::new("anna"))?;
@@ -177,3 +178,6 @@ pub use formwork_authz_macros::rel;
 /// anna.check(Document::CAN.viewer, &Folder::new(7)).unwrap();
 /// ```
 pub use formwork_authz_macros::schema;
+
+#[doc(hidden)]
+pub use formwork_authz_macros::rel_of_schema;

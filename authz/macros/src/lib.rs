@@ -14,11 +14,17 @@ use proc_macro::TokenStream;
 /// stand `[condition]`, `[condition:{context}]` and `[expiration:{until}]`, whose values are variables.
 #[proc_macro]
 pub fn rel(input: TokenStream) -> TokenStream {
-    let tokens = relationship::literal(input).and_then(|(text, span)| {
-        let shape = shape::parse(&text).map_err(|message| (message, span))?;
-        Ok(relationship::relationship(&shape, span))
-    });
-    tokens.unwrap_or_else(tokens::compile_error)
+    relationship::expand(input, |_| Ok(())).unwrap_or_else(tokens::compile_error)
+}
+
+/// The `rel!` that [`schema!`] makes: first the names of the schema, then what `rel!` takes.
+#[doc(hidden)]
+#[proc_macro]
+pub fn rel_of_schema(input: TokenStream) -> TokenStream {
+    let mut input = input.into_iter();
+    let names = input.next().map(|names| names.to_string()).unwrap_or_default();
+    let place = |shape: &shape::Shape<'_>| schema::place::verify(names.trim_matches('"'), shape);
+    relationship::expand(input.collect(), place).unwrap_or_else(tokens::compile_error)
 }
 
 /// Types for the objects and permissions of a schema: `schema!(file = "access.zed")`, or `schema!("definition ..")`.

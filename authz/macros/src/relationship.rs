@@ -2,11 +2,21 @@
 
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
-use crate::shape::Shape;
+use crate::shape::{self, Shape};
 use crate::tokens::{Fault, path, text, unwrapped};
 
-/// The one string literal of the input.
-pub(crate) fn literal(input: TokenStream) -> Result<Fault, Fault> {
+/// The relationship in the one string literal of the input, if nothing is wrong with it.
+pub(crate) fn expand(
+    input: TokenStream,
+    verify: impl Fn(&Shape<'_>) -> Result<(), String>,
+) -> Result<TokenStream, Fault> {
+    let (text, span) = literal(input)?;
+    let shape = shape::parse(&text).map_err(|message| (message, span))?;
+    verify(&shape).map_err(|message| (message, span))?;
+    Ok(relationship(&shape, span))
+}
+
+fn literal(input: TokenStream) -> Result<Fault, Fault> {
     const EXPECTED: &str = "expected one string literal, as in rel!(\"document:{id}#viewer@user:{user}\")";
     let mut tokens = input.into_iter();
     let first = tokens.next().and_then(unwrapped);
@@ -30,7 +40,7 @@ pub(crate) fn literal(input: TokenStream) -> Result<Fault, Fault> {
 }
 
 /// `Relationship::new(Object::new(type, id), relation, Subject::..(..))`.
-pub(crate) fn relationship(shape: &Shape<'_>, span: Span) -> TokenStream {
+fn relationship(shape: &Shape<'_>, span: Span) -> TokenStream {
     let object = call("Object", "new", [text(shape.object.0, span), id(shape.object.1, span)]);
     let (subject_type, subject_id, relation) = shape.subject;
     let subject = match (relation, subject_id) {

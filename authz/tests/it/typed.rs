@@ -66,6 +66,38 @@ fn the_macro_reads_the_names_that_the_compiler_of_schemas_reads() {
     }
 }
 
+/// What the macro takes for the forms of subjects is what the compiler of schemas takes for them.
+#[test]
+fn relationships_with_a_place_are_taken_and_stored() {
+    let until: chrono::DateTime<chrono::Utc> = "2030-01-01T00:00:00Z".parse().unwrap();
+    let (nobody, one) = (serde_json::Map::new(), 1);
+    let organisation = [
+        organisation::rel!("organization:1#member@team:{one}#member"),
+        organisation::rel!("team:1#member@user:anna[expiration:{until}]"),
+        organisation::rel!("project:1#observer@user:*"),
+        organisation::rel!("project:1#observer@user:anna[from_office:{nobody}][expiration:{until}]"),
+    ];
+    let documents = [
+        documents::rel!("document:1#editor@team:1#member[in_office]"),
+        documents::rel!("folder:1#viewer@user:*"),
+    ];
+    let deprecated = [deprecated::rel!("document:1#viewer@person:1")];
+    let partials = [partials::rel!("folder:1#viewer@user:*")];
+    let imported = [access::rel!("document:1#viewer@team:1#member")];
+    for (schema, facts) in [
+        (organisation::schema(), &organisation[..]),
+        (documents::schema(), &documents),
+        (deprecated::schema(), &deprecated),
+        (partials::schema(), &partials),
+        (access::schema(), &imported),
+    ] {
+        let graph = Graph::load(schema.unwrap(), facts.to_vec());
+        assert_eq!((graph.len(), graph.ignored()), (facts.len(), 0));
+    }
+    let permission = access::Document::CAN.view;
+    assert_eq!(size_of_val(&permission), size_of_val(&permission.name()));
+}
+
 #[test]
 fn a_graph_is_asked_by_types_and_by_names_alike() {
     use access::{Document, Folder, User};

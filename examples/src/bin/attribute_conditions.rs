@@ -5,8 +5,8 @@
 //!
 //! Needs no database: `cargo run -p formwork-examples --bin attribute_conditions`.
 
-use access::{Contract, User};
-use formwork_authz::{Context, Decision, Graph, rel};
+use access::{Contract, User, rel};
+use formwork_authz::{Context, Decision, Graph};
 use serde_json::{Map, json};
 
 type Failure = Box<dyn std::error::Error>;

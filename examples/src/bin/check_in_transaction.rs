@@ -5,8 +5,8 @@
 //!
 //! Runs on a Postgres of its own: `cargo run -p formwork-examples --bin check_in_transaction`.
 
-use access::Order;
-use formwork_authz::{Authz, RequireError, rel};
+use access::{Order, rel};
+use formwork_authz::{Authz, RequireError};
 use formwork_migrations::{AUTHZ, TENANCY};
 use formwork_tenancy::{Actor, Isolation, Session, Tenants, testing::TestDatabase};
 use uuid::Uuid;

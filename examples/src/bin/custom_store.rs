@@ -11,8 +11,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use access::{Door, User};
-use formwork_authz::{Change, Graph, rel};
+use access::{Door, User, rel};
+use formwork_authz::{Change, Graph};
 
 type Failure = Box<dyn std::error::Error>;
 

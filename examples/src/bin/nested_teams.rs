@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use access::{Project, Team, User};
-use formwork_authz::{Change, CheckError, Graph, Relationship, Subject, rel};
+use access::{Project, Team, User, rel};
+use formwork_authz::{Change, CheckError, Graph, Relationship, Subject};
 
 type Failure = Box<dyn std::error::Error>;
 

@@ -5,8 +5,8 @@
 //!
 //! Runs on a Postgres of its own: `cargo run -p formwork-examples --bin share_a_document`.
 
-use access::{Document, User};
-use formwork_authz::{Authz, Context, Relationship, Subject, WriteError, rel};
+use access::{Document, User, rel};
+use formwork_authz::{Authz, Context, Relationship, Subject, WriteError};
 use formwork_migrations::{AUTHZ, TENANCY};
 use formwork_tenancy::{Actor, Isolation, Session, TenantTx, testing::TestDatabase};
 use uuid::Uuid;

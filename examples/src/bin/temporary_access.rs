@@ -7,9 +7,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use access::{Site, User};
+use access::{Site, User, rel};
 use chrono::{DateTime, TimeDelta, Utc};
-use formwork_authz::{Authz, Clock, Context, Filter, rel};
+use formwork_authz::{Authz, Clock, Context, Filter};
 use formwork_migrations::{AUTHZ, TENANCY};
 use formwork_tenancy::{Actor, Isolation, Session, TenantTx, testing::TestDatabase};
 use uuid::Uuid;

@@ -2,8 +2,8 @@
 //!
 //! Needs no database: `cargo run -p formwork-examples --bin ten_minutes`.
 
-use access::{Document, User};
-use formwork_authz::{Graph, rel};
+use access::{Document, User, rel};
+use formwork_authz::Graph;
 
 mod access {
     formwork_authz::schema!(

@@ -25,7 +25,23 @@ pub(crate) fn code(read: &Read, model: &Model) -> Result<String, String> {
         object_type(&mut code, &name, of)?;
     }
     code.push_str(&names(model));
+    code.push_str(&rel(model));
     Ok(code)
+}
+
+/// `rel!`, which knows the schema.
+fn rel(model: &Model) -> String {
+    format!(
+        "#[allow(unused_macros, reason = \"a program need not store anything\")]
+         macro_rules! formwork_rel_of_schema {{
+             ($($text:tt)*) => {{ ::formwork_authz::rel_of_schema!({:?} $($text)*) }};
+         }}
+         /// A relationship that the schema has a place for: as `formwork_authz::rel!`, and what is misspelt does not
+         /// compile.
+         #[allow(unused_imports, reason = \"a program need not store anything\")]
+         pub(crate) use formwork_rel_of_schema as rel;",
+        super::place::written(model)
+    )
 }
 
 /// `NAMES`, for menus and tests.
@@ -109,7 +125,7 @@ fn object_type(code: &mut String, name: &str, of: &Type) -> Result<(), String> {
                 slot.name
             ));
         }
-        let Slot { name: asked, doc, rule } = slot;
+        let Slot { name: asked, doc, rule, .. } = slot;
         let doc = format!("{doc}{}`{rule}`", if doc.is_empty() { "" } else { " " });
         let _ = write!(fields, "#[doc = {doc:?}] pub {field}: ::formwork_authz::Permission<{name}>,");
         let _ = write!(values, "{field}: ::formwork_authz::Permission::of_schema({asked:?}),");

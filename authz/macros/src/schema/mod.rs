@@ -8,6 +8,7 @@ mod lex;
 mod model;
 mod native;
 mod openfga;
+pub(crate) mod place;
 mod read;
 
 use proc_macro::{Span, TokenStream, TokenTree};

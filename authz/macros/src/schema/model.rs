@@ -23,6 +23,8 @@ pub(crate) struct Slot {
     pub(crate) doc: String,
     /// As it is written, in one line.
     pub(crate) rule: String,
+    /// The forms of subject that may be stored, `user`, `team#member`, `user:*`; nothing of what is only computed.
+    pub(crate) holds: Vec<String>,
 }
 
 impl Model {

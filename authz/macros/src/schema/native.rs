@@ -133,8 +133,9 @@ fn items<'a>(source: &Source, tokens: &[Token<'a>]) -> Vec<Item<'a>> {
         let mut docs = String::new();
         let before = tokens.get(before..start).unwrap_or_default();
         before.iter().filter(|token| token.kind == Kind::Doc).for_each(|token| doc(&mut docs, token.text));
-        let rule = rule(tokens.get(start..end).unwrap_or_default(), &source.text);
-        items.push(Item::Slot(Slot { name: name.text.to_owned(), doc: docs, rule }));
+        let item = tokens.get(start..end).unwrap_or_default();
+        let (rule, holds) = (rule(item, &source.text), holds(item));
+        items.push(Item::Slot(Slot { name: name.text.to_owned(), doc: docs, rule, holds }));
     }
     items
 }
@@ -170,6 +171,39 @@ fn rule(tokens: &[Token<'_>], source: &str) -> String {
     rule
 }
 
+/// What a relation may hold: `relation name: form | form`, each perhaps with a mark before it and terms behind.
+fn holds(tokens: &[Token<'_>]) -> Vec<String> {
+    let [keyword, _, colon, types @ ..] = tokens else { return Vec::new() };
+    if !keyword.is("relation") || !colon.is(":") {
+        return Vec::new();
+    }
+    types.split(|token| token.is("|")).map(form).filter(|form| !form.is_empty()).collect()
+}
+
+/// `user`, `team#member` or `user:*`, without its terms.
+fn form(tokens: &[Token<'_>]) -> String {
+    let mut form = String::new();
+    let mut rest = tokens.iter().filter(|token| token.kind != Kind::Doc).peekable();
+    while let Some(token) = rest.next() {
+        if token.is("@") {
+            // `deprecated`, and what stands in its parentheses.
+            rest.next();
+            if rest.next_if(|token| token.is("(")).is_some() {
+                rest.by_ref().take_while(|token| !token.is(")")).for_each(drop);
+            }
+            if !form.is_empty() {
+                break;
+            }
+            continue;
+        }
+        if token.is("with") || token.is(";") {
+            break;
+        }
+        form.push_str(token.text);
+    }
+    form.strip_suffix("#...").map_or(form.clone(), str::to_owned)
+}
+
 /// The words of a doc comment, behind those of the lines before it.
 fn doc(words: &mut String, comment: &str) {
     let body = comment.strip_prefix("///").or_else(|| comment.strip_prefix("/**")).unwrap_or(comment);
@@ -198,7 +232,7 @@ mod tests {
             /// Somebody.
             definition user {}
             partial owned { /** Who
-              * pays. */ relation owner: user#... | user // aside
+              * pays. */ relation owner: user#... | @deprecated(warn, \"x\") user:* with odd | a/doc#reader // aside
               @deprecated(error, \"permission x = y\") permission a = owner }
             caveat odd(n int) { \"}\" != 'definition x {' /* } */ && n in {1: 2} }
             definition a/doc {
@@ -206,10 +240,11 @@ mod tests {
                 reader : user
               ...owned
               permission read=reader+owner->a }";
-        let slot = |name: &str, doc: &str, rule: &str| Slot {
+        let slot = |name: &str, doc: &str, rule: &str, holds: &[&str]| Slot {
             name: name.to_owned(),
             doc: doc.to_owned(),
             rule: rule.to_owned(),
+            holds: holds.iter().map(|&form| form.to_owned()).collect(),
         };
         let model = read(text).unwrap();
         let [user, doc] = model.types.as_slice() else { panic!("{model:?}") };
@@ -218,10 +253,15 @@ mod tests {
         assert_eq!(
             doc.slots,
             [
-                slot("reader", "", "relation reader : user"),
-                slot("owner", "Who pays.", "relation owner: user#... | user"),
-                slot("a", "", "permission a = owner"),
-                slot("read", "", "permission read=reader+owner->a"),
+                slot("reader", "", "relation reader : user", &["user"]),
+                slot(
+                    "owner",
+                    "Who pays.",
+                    "relation owner: user#... | @deprecated(warn, \"x\") user:* with odd | a/doc#reader",
+                    &["user", "user:*", "a/doc#reader"],
+                ),
+                slot("a", "", "permission a = owner", &[]),
+                slot("read", "", "permission read=reader+owner->a", &[]),
             ]
         );
     }

@@ -32,13 +32,28 @@ pub(crate) fn model(read: &Read) -> Model {
             _ => {}
         }
     }
+    for slot in model.types.iter_mut().flat_map(|of| &mut of.slots) {
+        slot.holds = holds(&slot.rule);
+    }
     model
+}
+
+/// What stands in brackets, without conditions.
+fn holds(rule: &str) -> Vec<String> {
+    let inside = rule.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    let forms = inside.into_iter().flat_map(|(inside, _)| inside.split(','));
+    forms.filter_map(|form| form.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 fn define(line: &str, rest: &str) -> Option<Slot> {
     let (name, _) = rest.split_once(':')?;
     let name = name.trim();
-    is_name(name).then(|| Slot { name: name.to_owned(), doc: String::new(), rule: line.to_owned() })
+    is_name(name).then(|| Slot {
+        name: name.to_owned(),
+        doc: String::new(),
+        rule: line.to_owned(),
+        holds: Vec::new(),
+    })
 }
 
 fn is_name(text: &str) -> bool {
@@ -71,8 +86,9 @@ mod tests {
             type doc
               relations
                 define owner : [user, team#member]
-                define editor: [user,
-                  team#member] or owner
+                define editor: [user with odd,
+                  team#member, user:*] or owner
+                define viewer: editor
             condition odd(x: int) {
               x > 1
             }";
@@ -82,12 +98,21 @@ mod tests {
         let model = model(&Read { sources: vec![source], is_openfga: true });
         let [user, doc] = model.types.as_slice() else { panic!("{model:?}") };
         assert_eq!((user.name.as_str(), user.slots.len()), ("user", 0));
-        let found: Vec<_> = doc.slots.iter().map(|slot| (slot.name.as_str(), slot.rule.as_str())).collect();
+        let found: Vec<_> = doc
+            .slots
+            .iter()
+            .map(|slot| (slot.name.as_str(), slot.rule.as_str(), slot.holds.join(" ")))
+            .collect();
         assert_eq!(
             found,
             [
-                ("owner", "define owner : [user, team#member]"),
-                ("editor", "define editor: [user, team#member] or owner"),
+                ("owner", "define owner : [user, team#member]", "user team#member".to_owned()),
+                (
+                    "editor",
+                    "define editor: [user with odd, team#member, user:*] or owner",
+                    "user team#member user:*".to_owned()
+                ),
+                ("viewer", "define viewer: editor", String::new()),
             ]
         );
     }
