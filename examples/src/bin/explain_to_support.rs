@@ -1,7 +1,8 @@
 //! "Why can Eve see this, and why can I not?" What does support answer?
 //!
 //! For a yes: the relationships on one way there, each of which somebody has stored and can take back. For a no:
-//! everything that was asked on the way, so one sees which relation nobody holds.
+//! everything that was asked on the way, and what they hold on the thing itself: where something on the way holds, that is
+//! what takes it away.
 //!
 //! Needs no database; in a service `authz.graph(&mut tx)` gives the tenant's own graph.
 //!
@@ -58,7 +59,16 @@ fn answer(graph: &Graph, subject: &Subject, permission: &str, object: &Object) -
     println!("May {subject} {permission} {object}?");
     match &explanation.decision {
         Decision::Allowed => because(&explanation),
-        Decision::Denied => tried(&explanation),
+        Decision::Denied => {
+            tried(&explanation);
+            let held = graph.permissions(&Context::new(), subject, object)?;
+            let held: Vec<&str> =
+                held.iter().filter(|(_, held)| held.is_allowed()).map(|(name, _)| *name).collect();
+            println!(
+                "  On {object} itself: {}",
+                if held.is_empty() { "nothing".to_owned() } else { held.join(", ") }
+            );
+        }
         Decision::Conditional { missing } => println!("  That depends on {}.", missing.join(", ")),
     }
     Ok(())
@@ -72,7 +82,7 @@ fn because(explanation: &Explanation) {
     }
 }
 
-/// What was asked, and what of it holds: something that holds, behind a no, is an exclusion.
+/// What was asked, and what of it holds.
 fn tried(explanation: &Explanation) {
     println!("  No. What was asked:");
     for attempt in &explanation.tried {
