@@ -19,6 +19,8 @@ mod timed {
     );
 }
 
+type Names = &'static [(&'static str, &'static [&'static str])];
+
 /// Every language's odd corners, read by the macro.
 macro_rules! corpus {
     ($($name:ident = $file:literal,)*) => {
@@ -26,7 +28,7 @@ macro_rules! corpus {
             formwork_authz::schema!(file = $file);
         })*
 
-        fn corpus() -> Vec<(&'static str, Schema, &'static [(&'static str, &'static [&'static str])])> {
+        fn corpus() -> Vec<(&'static str, Schema, Names)> {
             vec![$(($file, $name::schema().unwrap(), $name::NAMES),)*]
         }
     };
@@ -112,7 +114,7 @@ fn a_graph_is_asked_by_types_and_by_names_alike() {
     assert_eq!(asker.lookup_objects(Document::CAN.view).unwrap(), [seven.clone()]);
     assert_eq!(asker.explain(Document::CAN.view, &seven).unwrap().relationships.len(), 2);
     let rows = vec![9, 7, 8, 7];
-    assert_eq!(asker.filter(Document::CAN.view, rows, |id| Document::new(id)).unwrap(), [7, 7]);
+    assert_eq!(asker.filter(Document::CAN.view, rows, |&id| Document::new(id)).unwrap(), [7, 7]);
     assert_eq!(seven.to_string(), "document:7");
     assert_eq!(format!("{:?}", Document::CAN.view), "document#view");
 
@@ -137,7 +139,7 @@ fn nothing_is_left_out_of_a_page_because_nobody_knows() {
     let graph = Graph::load(timed::schema().unwrap(), facts.map(|fact| fact.parse().unwrap()));
     let anna = graph.for_subject(&User::new("anna")).unwrap();
     let page = |asker: &formwork_authz::GraphAsker<'_>| {
-        asker.filter(Note::CAN.reader, vec![1, 2, 3], |id| Note::new(id))
+        asker.filter(Note::CAN.reader, vec![1, 2, 3], |&id| Note::new(id))
     };
     let Err(CheckError::Undecided(undecided)) = page(&anna) else { panic!("decided") };
     assert_eq!((undecided.objects(), undecided.missing()), (1, &["hour".into()][..]));
@@ -166,7 +168,7 @@ async fn a_subject_is_bound_once_for_a_request() {
         assert_eq!((grant.subject(), grant.object()), (anna.subject(), one.as_ref()));
         let denied = anna.require(&mut tx, Document::CAN.view, &two).await;
         assert!(matches!(denied, Err(RequireError::Denied(_))));
-        let page = anna.filter(&mut tx, Document::CAN.view, vec![3, 2, 1], |id| Document::new(id)).await;
+        let page = anna.filter(&mut tx, Document::CAN.view, vec![3, 2, 1], |&id| Document::new(id)).await;
         assert_eq!(page.unwrap(), [3, 1]);
         let seen = anna.lookup_objects(&mut tx, Document::CAN.view).await.unwrap();
         assert_eq!(seen, [1, 3].map(Document::new));

@@ -112,24 +112,9 @@ fn text_of(source: &Source) -> String {
 }
 
 fn object_type(code: &mut String, name: &str, of: &Type) -> Result<(), String> {
-    let Type { name: written, doc, slots } = of;
+    let Type { name: written, doc, .. } = of;
     let about = format!("One `{written}`, by its id.{}{doc}", if doc.is_empty() { "" } else { " " });
-    let (mut fields, mut values) = (String::new(), String::new());
-    let mut taken = BTreeMap::new();
-    for slot in slots {
-        let field = field_name(&slot.name);
-        if let Some(other) = taken.insert(field.clone(), &slot.name) {
-            let clash = "would both be";
-            return Err(format!(
-                "`{other}` and `{}` of `{written}` {clash} `{field}` in Rust: rename one of them",
-                slot.name
-            ));
-        }
-        let Slot { name: asked, doc, rule, .. } = slot;
-        let doc = format!("{doc}{}`{rule}`", if doc.is_empty() { "" } else { " " });
-        let _ = write!(fields, "#[doc = {doc:?}] pub {field}: ::formwork_authz::Permission<{name}>,");
-        let _ = write!(values, "{field}: ::formwork_authz::Permission::of_schema({asked:?}),");
-    }
+    let (fields, values) = can(name, of)?;
     let _ = write!(
         code,
         "#[doc = {about:?}]
@@ -156,9 +141,37 @@ fn object_type(code: &mut String, name: &str, of: &Type) -> Result<(), String> {
         #[doc = {can:?}]
         #[derive(Debug, Clone, Copy)]
         #[allow(dead_code, reason = \"a program need not ask for every permission of its schema\")]
-        pub struct {name}Can {{ {fields} }}
+        pub struct {name}Can {{ {fields} }}",
+        new = format!("The `{written}` with an id, which is verified when it is asked about."),
+        can = format!("The relations and permissions of a `{written}`."),
+    );
+    traits(code, name, written);
+    Ok(())
+}
 
-        impl ::formwork_authz::ObjectType for {name} {{
+/// The fields of `CAN`, and their values.
+fn can(name: &str, of: &Type) -> Result<(String, String), String> {
+    let (mut fields, mut values) = (String::new(), String::new());
+    let mut taken = BTreeMap::new();
+    for Slot { name: asked, doc, rule, .. } in &of.slots {
+        let field = field_name(asked);
+        if let Some(other) = taken.insert(field.clone(), asked) {
+            return Err(format!(
+                "`{other}` and `{asked}` of `{}` would both be `{field}` in Rust: rename one of them",
+                of.name
+            ));
+        }
+        let doc = format!("{doc}{}`{rule}`", if doc.is_empty() { "" } else { " " });
+        let _ = write!(fields, "#[doc = {doc:?}] pub {field}: ::formwork_authz::Permission<{name}>,");
+        let _ = write!(values, "{field}: ::formwork_authz::Permission::of_schema({asked:?}),");
+    }
+    Ok((fields, values))
+}
+
+fn traits(code: &mut String, name: &str, written: &str) {
+    let _ = write!(
+        code,
+        "impl ::formwork_authz::ObjectType for {name} {{
             const NAME: &'static str = {written:?};
             fn from_id(id: &str) -> Self {{
                 Self::new(id)
@@ -187,11 +200,8 @@ fn object_type(code: &mut String, name: &str, of: &Type) -> Result<(), String> {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {{
                 ::core::fmt::Display::fmt(&self.0, f)
             }}
-        }}",
-        new = format!("The `{written}` with an id, which is verified when it is asked about."),
-        can = format!("The relations and permissions of a `{written}`."),
+        }}"
     );
-    Ok(())
 }
 
 /// `change_order` becomes `ChangeOrder`, `tenant/doc` `TenantDoc`.
