@@ -223,10 +223,26 @@ impl Authz {
         permission: &str,
         objects: &[Object],
     ) -> Result<Vec<Decision>, CheckError> {
+        self.check_many_in(tx, &Context::new(), subject, permission, objects).await
+    }
+
+    /// As [`Authz::check_many`], with values for conditions, or as of a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authz::check_many`].
+    pub async fn check_many_in<S: AsSubject + ?Sized>(
+        &self,
+        tx: &mut TenantTx,
+        context: &Context,
+        subject: &S,
+        permission: &str,
+        objects: &[Object],
+    ) -> Result<Vec<Decision>, CheckError> {
         let subject = subject.as_subject();
         match sql::way(self, tx).await? {
-            Way::Memory(graph) => graph.check_many(&subject, permission, objects),
-            Way::Sql => sql::ask(self, tx, &Context::new(), &subject, permission, objects).await,
+            Way::Memory(graph) => graph.check_many_in(context, &subject, permission, objects),
+            Way::Sql => sql::ask(self, tx, context, &subject, permission, objects).await,
         }
     }
 

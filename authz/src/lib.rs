@@ -33,6 +33,7 @@
 //! members is excluded.
 
 mod adopt;
+mod asker;
 mod authz;
 mod cache;
 mod condition;
@@ -63,11 +64,13 @@ mod schema;
 mod sql;
 mod strict;
 mod subject;
+mod typed;
 mod view;
 mod watch;
 mod write;
 
 pub use adopt::{AdoptError, Orphans, SchemaPlan, SchemaVersion, StoredSchema};
+pub use asker::Asker;
 pub use authz::Authz;
 pub use condition::ConditionError;
 pub use consistency::Consistency;
@@ -82,7 +85,7 @@ pub use filter::Filter;
 pub use follow::Following;
 pub use grant::Grant;
 pub use graph::{
-    Answered, Attempt, Claim, Cursor, Expansion, Explanation, FoundSubject, Graph, ObjectId, Page,
+    Answered, Attempt, Claim, Cursor, Expansion, Explanation, FoundSubject, Graph, GraphAsker, ObjectId, Page,
     PermissionId, Remedies, Standing, Step, SubjectId, Tree,
 };
 pub use metrics::Metrics;
@@ -96,6 +99,7 @@ pub use schema::{
 };
 pub use sql::{Budget, Inexpressible, ObjectFilter};
 pub use subject::{AsSubject, Subject};
+pub use typed::{AsPermission, ObjectType, Permission};
 pub use watch::{Changes, Watch, WatchError, Watched, WatchedSchema};
 pub use write::{Import, Write, Written};
 
@@ -137,3 +141,50 @@ pub use write::{Import, Write, Written};
 /// formwork_authz::rel!("rfi:7#assignee");
 /// ```
 pub use formwork_authz_macros::rel;
+
+/// Types for the objects and permissions of a schema: what is misspelt does not compile.
+///
+/// It takes a text, or a file from the folder of `Cargo.toml` (`.zed`, with its imports, or `.fga`), and is best put into a
+/// module of its own. For each type of objects it makes a type of Rust, whose `CAN` has the relations and permissions;
+/// the editor shows the rule of each. Its `rel!` takes what the schema has a place for, and nothing else. `schema()` compiles
+/// the text and has every other fault of it: call it in a test.
+///
+/// # How does the compiler come to know permissions?
+///
+/// ```
+/// use formwork_authz::Graph;
+///
+/// mod access {
+///     formwork_authz::schema!("
+///         definition user {}
+///         definition change_order {
+///             relation approver: user
+///             permission approve = approver
+///         }");
+/// }
+/// use access::{ChangeOrder, User, rel};
+///
+/// let graph = Graph::load(access::schema()?, [rel!("change_order:7#approver@user:anna")]);
+/// let anna = graph.for_subject(&User::new("anna"))?;
+/// assert!(anna.check(ChangeOrder::CAN.approve, &ChangeOrder::new(7))?.is_allowed());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A permission of another type does not compile:
+///
+/// ```compile_fail,E0308
+/// # mod access {
+/// #     formwork_authz::schema!("
+/// #         definition user {}
+/// #         definition folder { relation viewer: user }
+/// #         definition document { relation viewer: user }");
+/// # }
+/// # use access::{Document, Folder, User};
+/// # let graph = formwork_authz::Graph::load(access::schema().unwrap(), []);
+/// let anna = graph.for_subject(&User::new("anna")).unwrap();
+/// anna.check(Document::CAN.viewer, &Folder::new(7)).unwrap();
+/// ```
+pub use formwork_authz_macros::schema;
+
+#[doc(hidden)]
+pub use formwork_authz_macros::rel_of_schema;

@@ -2,10 +2,48 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::path::Path;
 use std::process::Command;
 
 #[path = "../add-to-an-existing-app/test.rs"]
 mod add_to_an_existing_app;
+mod pages;
+
+/// What they print stands in `expected`, word by word; `BLESS=1` writes it anew.
+macro_rules! examples {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            prints(env!(concat!("CARGO_BIN_EXE_", stringify!($name))), stringify!($name));
+        })*
+    };
+}
+
+examples! {
+    attribute_conditions
+    check_in_transaction
+    custom_store
+    explain_to_support
+    list_as_sql
+    nested_teams
+    roles_in_a_table
+    share_a_document
+    temporary_access
+    ten_minutes
+    test_a_model
+    watch_changes
+}
+
+fn prints(program: &str, name: &str) {
+    let output = Command::new(program).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("expected").join(name).with_extension("txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, &*text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&file).unwrap(), "{}", file.display());
+}
 
 #[test]
 fn one_transaction() {
@@ -32,19 +70,6 @@ fn linked_entities() {
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
-}
-
-#[test]
-fn list_as_sql() {
-    let output = Command::new(env!("CARGO_BIN_EXE_list_as_sql")).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let expected = "8 notes in all
-note 01, note 03, note 04
-note 05, note 06, note 07
-note 08, note 09
-";
-    assert_eq!(text, expected);
 }
 
 #[test]

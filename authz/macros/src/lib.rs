@@ -1,10 +1,11 @@
 //! Macros of formwork-authz, which re-exports them.
 
+mod relationship;
+mod schema;
 mod shape;
+mod tokens;
 
-use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
-
-use shape::Shape;
+use proc_macro::TokenStream;
 
 /// A relationship whose shape is verified by the compiler: `rel!("rfi:{rfi}#assignee@user:{bob}")`.
 ///
@@ -13,146 +14,23 @@ use shape::Shape;
 /// stand `[condition]`, `[condition:{context}]` and `[expiration:{until}]`, whose values are variables.
 #[proc_macro]
 pub fn rel(input: TokenStream) -> TokenStream {
-    match literal(input).and_then(|(text, span)| {
-        let shape = shape::parse(&text).map_err(|message| (message, span))?;
-        Ok(relationship(&shape, span))
-    }) {
-        Ok(tokens) => tokens,
-        Err((message, span)) => compile_error(&message, span),
-    }
+    relationship::expand(input, |_| Ok(())).unwrap_or_else(tokens::compile_error)
 }
 
-/// The one string literal of the input.
-fn literal(input: TokenStream) -> Result<(String, Span), (String, Span)> {
-    const EXPECTED: &str = "expected one string literal, as in rel!(\"document:{id}#viewer@user:{user}\")";
-    let mut tokens = input.into_iter();
-    let first = match tokens.next() {
-        // A literal that comes through another macro is wrapped in an invisible group.
-        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::None => {
-            group.stream().into_iter().next()
-        }
-        other => other,
-    };
-    if let Some(extra) =
-        tokens.find(|token| !matches!(token, TokenTree::Punct(comma) if comma.as_char() == ','))
-    {
-        return Err((EXPECTED.to_owned(), extra.span()));
-    }
-    let Some(TokenTree::Literal(literal)) = first else {
-        return Err((EXPECTED.to_owned(), first.map_or_else(Span::call_site, |token| token.span())));
-    };
-    let written = literal.to_string();
-    let text = written.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    match text {
-        Some(text) if text.contains('\\') => {
-            Err(("a relationship has no character that needs an escape".to_owned(), literal.span()))
-        }
-        Some(text) => Ok((text.to_owned(), literal.span())),
-        None => Err((EXPECTED.to_owned(), literal.span())),
-    }
+/// The `rel!` that [`schema!`] makes: first the names of the schema, then what `rel!` takes.
+#[doc(hidden)]
+#[proc_macro]
+pub fn rel_of_schema(input: TokenStream) -> TokenStream {
+    let mut input = input.into_iter();
+    let names = input.next().map(|names| names.to_string()).unwrap_or_default();
+    let place = |shape: &shape::Shape<'_>| schema::place::verify(names.trim_matches('"'), shape);
+    relationship::expand(input.collect(), place).unwrap_or_else(tokens::compile_error)
 }
 
-/// `Relationship::new(Object::new(type, id), relation, Subject::..(..))`.
-fn relationship(shape: &Shape<'_>, span: Span) -> TokenStream {
-    let object = call("Object", "new", [text(shape.object.0, span), id(shape.object.1, span)]);
-    let (subject_type, subject_id, relation) = shape.subject;
-    let subject = match (relation, subject_id) {
-        (Some(relation), _) => {
-            call("Subject", "userset", [text(subject_type, span), id(subject_id, span), text(relation, span)])
-        }
-        (None, "*") => call("Subject", "wildcard", [text(subject_type, span)]),
-        (None, _) => call("Subject", "new", [text(subject_type, span), id(subject_id, span)]),
-    };
-    let mut tokens = call("Relationship", "new", [object, text(shape.relation, span), subject]);
-    if let Some((name, context)) = shape.terms.condition {
-        let context = context.map_or_else(
-            || unit(path(&["core", "default", "Default", "default"])),
-            |name| variable(name, span),
-        );
-        tokens.extend(method("with_condition", [text(name, span), context]));
-    }
-    if let Some(time) = shape.terms.expiration {
-        tokens.extend(method("expiring_at", [variable(time, span)]));
-    }
-    tokens
-}
-
-/// `.method(arguments)`.
-fn method<const N: usize>(name: &str, arguments: [TokenStream; N]) -> TokenStream {
-    let dot = TokenTree::from(Punct::new('.', Spacing::Alone));
-    let name = TokenTree::from(Ident::new(name, Span::call_site()));
-    [dot, name, within(arguments)].into_iter().collect()
-}
-
-/// `(argument, argument,)`
-fn within<const N: usize>(arguments: [TokenStream; N]) -> TokenTree {
-    let mut inside = TokenStream::new();
-    for argument in arguments {
-        inside.extend(argument);
-        inside.extend([TokenTree::from(Punct::new(',', Spacing::Alone))]);
-    }
-    Group::new(Delimiter::Parenthesis, inside).into()
-}
-
-/// A call without arguments.
-fn unit(mut function: TokenStream) -> TokenStream {
-    function.extend([within([])]);
-    function
-}
-
-fn variable(name: &str, span: Span) -> TokenStream {
-    TokenTree::from(Ident::new(name, span)).into()
-}
-
-/// `::formwork_authz::Type::function(arguments)`.
-fn call<const N: usize>(type_name: &str, function: &str, arguments: [TokenStream; N]) -> TokenStream {
-    let mut tokens = path(&["formwork_authz", type_name, function]);
-    tokens.extend([within(arguments)]);
-    tokens
-}
-
-fn path(segments: &[&str]) -> TokenStream {
-    let mut tokens = TokenStream::new();
-    for segment in segments {
-        let colons = [Punct::new(':', Spacing::Joint), Punct::new(':', Spacing::Alone)];
-        tokens.extend(colons.map(TokenTree::from));
-        tokens.extend([TokenTree::from(Ident::new(segment, Span::call_site()))]);
-    }
-    tokens
-}
-
-fn text(text: &str, span: Span) -> TokenStream {
-    let mut literal = Literal::string(text);
-    literal.set_span(span);
-    TokenTree::from(literal).into()
-}
-
-/// Text as it stands; with variables, `::core::format_args!("..")`, which finds them in scope because
-/// the text keeps the place of the caller's literal.
-fn id(id: &str, span: Span) -> TokenStream {
-    if !id.contains('{') {
-        return text(id, span);
-    }
-    let mut tokens = path(&["core", "format_args"]);
-    tokens.extend([
-        TokenTree::from(Punct::new('!', Spacing::Alone)),
-        TokenTree::from(Group::new(Delimiter::Parenthesis, text(id, span))),
-    ]);
-    tokens
-}
-
-fn compile_error(message: &str, span: Span) -> TokenStream {
-    let mut tokens = path(&["core", "compile_error"]);
-    let tail = [
-        TokenTree::from(Punct::new('!', Spacing::Alone)),
-        TokenTree::from(Group::new(Delimiter::Brace, text(message, span))),
-    ];
-    tokens.extend(tail);
-    tokens
-        .into_iter()
-        .map(|mut token| {
-            token.set_span(span);
-            token
-        })
-        .collect()
+/// Types for the objects and permissions of a schema: `schema!(file = "access.zed")`, or `schema!("definition ..")`.
+///
+/// Put it into a module of its own. A file is looked for from the folder of `Cargo.toml`.
+#[proc_macro]
+pub fn schema(input: TokenStream) -> TokenStream {
+    schema::expand(input).unwrap_or_else(tokens::compile_error)
 }

@@ -97,6 +97,14 @@ impl Graph {
     ) -> Result<Vec<Decision>, CheckError> {
         let questions = objects.iter().map(|object| self.question(subject, permission, object));
         let questions: Vec<Question> = questions.collect::<Result<_, _>>()?;
+        self.check_questions(context, &questions)
+    }
+
+    pub(super) fn check_questions(
+        &self,
+        context: &Context,
+        questions: &[Question],
+    ) -> Result<Vec<Decision>, CheckError> {
         let mut answers = Vec::with_capacity(questions.len());
         // An absent object that is the subject itself makes the subject another one.
         for same in questions.chunk_by(|a, b| a.target == b.target) {

@@ -120,10 +120,43 @@ impl Graph {
         permission: &str,
         object: &Object,
     ) -> Result<Question, CheckError> {
+        let (group, sought) = self.sought(permission, object)?;
+        self.put(subject, self.target(subject)?, group, sought, object)
+    }
+
+    /// The same of a subject that has been resolved.
+    pub(super) fn question_of(
+        &self,
+        subject: &Subject,
+        target: Target,
+        permission: &str,
+        object: &Object,
+    ) -> Result<Question, CheckError> {
+        let (group, sought) = self.sought(permission, object)?;
+        self.put(subject, target, group, sought, object)
+    }
+
+    /// The permission's number, and where the object's will be found.
+    #[inline]
+    fn sought<'n>(
+        &'n self,
+        permission: &str,
+        object: &'n Object,
+    ) -> Result<(u32, Option<Seek<'n>>), CheckError> {
         let type_id = self.type_id(object.object_type())?;
         let group = self.group_of(type_id, permission)?;
-        let sought = self.state.seek(type_id, object.id());
-        let mut target = self.target(subject)?;
+        Ok((group, self.state.seek(type_id, object.id())))
+    }
+
+    #[inline]
+    fn put(
+        &self,
+        subject: &Subject,
+        mut target: Target,
+        group: u32,
+        sought: Option<Seek<'_>>,
+        object: &Object,
+    ) -> Result<Question, CheckError> {
         let number = sought.and_then(Seek::number);
         if number.is_none() {
             // What is in the graph has been verified on its way in.

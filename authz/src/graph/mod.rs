@@ -4,6 +4,7 @@
 //! changed is shared. There is nothing to merge later.
 
 mod ask;
+mod asker;
 mod batch;
 mod build;
 mod chain;
@@ -34,6 +35,7 @@ mod weigh;
 use std::fmt;
 use std::sync::Arc;
 
+pub use asker::GraphAsker;
 pub(crate) use build::Builder;
 pub use expand::{Expansion, Tree};
 pub use explain::{Attempt, Claim, Explanation, Remedies, Standing, Step};

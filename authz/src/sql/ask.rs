@@ -183,12 +183,24 @@ pub(crate) async fn list(
         let graph = fetch::for_subject(authz, tx, &context, subject, slot).await?;
         return graph.lookup_objects(subject, permission, object_type);
     };
-    let mut ids = ids(authz, tx, &context, subject, &statement, MAX_LISTED + 1).await?;
+    let ids = all_ids(authz, tx, &context, subject, &statement).await?;
+    Ok(ids.into_iter().map(|id| Object::new(object_type.to_owned(), id)).collect())
+}
+
+/// Every id of the list, in the order of the ids.
+pub(crate) async fn all_ids(
+    authz: &Authz,
+    tx: &mut TenantTx,
+    context: &Context,
+    subject: &Subject,
+    statement: &Statement,
+) -> Result<Vec<String>, CheckError> {
+    let mut ids = ids(authz, tx, context, subject, statement, MAX_LISTED + 1).await?;
     if ids.len() > MAX_LISTED {
         return Err(TooComplex::new("objects", MAX_LISTED).into());
     }
     ids.sort_unstable();
-    Ok(ids.into_iter().map(|id| Object::new(object_type.to_owned(), id)).collect())
+    Ok(ids)
 }
 
 /// At most so many ids of the list, in no order.

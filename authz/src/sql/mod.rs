@@ -18,3 +18,4 @@ pub use budget::Budget;
 pub(crate) use budget::{Way, way};
 pub use formula::Inexpressible;
 pub use objects::ObjectFilter;
+pub(crate) use objects::decided;

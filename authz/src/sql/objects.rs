@@ -275,6 +275,25 @@ impl Authz {
     }
 }
 
+/// The ids of all objects on which the subject holds the permission, none of them undecided.
+pub(crate) async fn decided(
+    authz: &Authz,
+    tx: &mut TenantTx,
+    context: &Context,
+    subject: &Subject,
+    permission: &str,
+    object_type: &str,
+) -> Result<Vec<String>, CheckError> {
+    let slot = ask::listed_slot(authz, subject, permission, object_type)?;
+    let statement = authz.inner().statements.of(&authz.inner().schema, slot).ok();
+    let graph = match (way(authz, tx).await?, statement) {
+        (Way::Memory(graph), _) => graph,
+        (Way::Sql, Some(statement)) => return ask::all_ids(authz, tx, context, subject, &statement).await,
+        (Way::Sql, None) => Arc::new(fetch::for_subject(authz, tx, context, subject, slot).await?),
+    };
+    listed(&graph, context, subject, permission, object_type)
+}
+
 /// The ids of all objects, none of them undecided.
 fn listed(
     graph: &Graph,

@@ -1,0 +1,5 @@
+use formwork_authz::rel;
+
+fn main() {
+    rel!("rfi:{rfi.id}#assignee@user:bob");
+}

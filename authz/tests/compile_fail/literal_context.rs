@@ -1,0 +1,5 @@
+use formwork_authz::rel;
+
+fn main() {
+    rel!("rfi:7#assignee@user:bob[in_hours:{}]");
+}

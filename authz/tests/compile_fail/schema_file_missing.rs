@@ -1,0 +1,3 @@
+formwork_authz::schema!(file = "access.zed");
+
+fn main() {}

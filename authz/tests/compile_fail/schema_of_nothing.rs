@@ -1,0 +1,3 @@
+formwork_authz::schema!(7);
+
+fn main() {}

@@ -1,0 +1,18 @@
+mod access {
+    formwork_authz::schema!(
+        "definition user {}
+         definition folder { relation viewer: user }
+         definition document {
+             relation editor: user
+             relation viewer: user
+             permission edit = editor
+             permission view = viewer + edit
+         }"
+    );
+}
+
+use access::Documant;
+
+fn main() {
+    let _ = Documant::new(7);
+}
