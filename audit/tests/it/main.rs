@@ -6,6 +6,7 @@ mod check;
 mod event;
 mod inclusion;
 mod personal;
+mod retention;
 mod seal;
 mod tamper;
 mod trail;
