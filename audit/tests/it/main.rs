@@ -3,9 +3,11 @@
 
 #[path = "../../../examples/check-audit-proof/src/check.rs"]
 mod check;
+mod denials;
 mod event;
 mod inclusion;
 mod personal;
+mod reading;
 mod retention;
 mod seal;
 mod tamper;

@@ -18,7 +18,7 @@ begin
     if platform.is_removing_home(tg_table_schema) then
       return null;
     end if;
-    if tg_table_name like 'audit\_events%' and current_setting('app.removing_events', true) = tg_table_schema
+    if (tg_table_name like 'audit\_events%' or tg_table_name = 'audit_targets') and current_setting('app.removing_events', true) = tg_table_schema
        and pg_has_role((select relowner from pg_class where oid = tg_relid), 'usage') then
       return null;
     end if;
@@ -26,6 +26,27 @@ begin
   raise exception 'the audit trail is append-only' using errcode = 'insufficient_privilege';
 end;
 $$;
+
+-- What an event was about besides its first target, so that the history of one entity is found by an index.
+create table audit_targets (
+  tenant_id uuid not null default nullif(current_setting('app.current_tenant', true), '')::uuid,
+  kind text not null,
+  id text not null,
+  event_id uuid not null,
+  primary key (tenant_id, kind, id, event_id)
+);
+create index audit_targets_of_event on audit_targets (tenant_id, event_id);
+create index audit_idempotency_of_event on audit_idempotency (tenant_id, event_id);
+
+alter table audit_targets enable row level security;
+alter table audit_targets force row level security;
+create policy tenant_isolation_8c2860cb on audit_targets as permissive for all to public
+  using (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid))
+  with check (tenant_id = (select nullif(current_setting('app.current_tenant', true), '')::uuid));
+grant select, insert on audit_targets to formwork_app;
+create trigger append_only before update or delete or truncate on audit_targets
+  for each statement execute function refuse_audit_change();
+alter table audit_targets enable always trigger append_only;
 
 -- A partition has the walls of the whole, though nobody but the owner is let in directly.
 create function wall_audit_partition(p_whole regclass, p_part regclass) returns void
@@ -176,7 +197,9 @@ begin
         delete from HOME.audit_events e using due
          where e.tenant_id = due.tenant_id and e.id = due.id and e.id < buried.before returning e.id),
       keys as (
-        delete from HOME.audit_idempotency k using due where k.tenant_id = due.tenant_id and k.event_id = due.id)
+        delete from HOME.audit_idempotency k using due where k.tenant_id = due.tenant_id and k.event_id = due.id),
+      targets as (
+        delete from HOME.audit_targets t using due where t.tenant_id = due.tenant_id and t.event_id = due.id)
       select count(*) into gone from events;
       perform set_config('app.removing_events', '', true);
       return gone;

@@ -1,4 +1,4 @@
-//! `formwork audit seal`, `verify` and `prove`: the seals of a tenant's trail.
+//! `formwork audit`: the seals of a tenant's trail, the trail as a file, and what goes when its time is over.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use formwork_audit::seal::{
 use formwork_tenancy::{Actor, Session, Tenant, TenantTx, Tenants};
 use uuid::Uuid;
 
-use super::{Failure, say};
+use super::{Failure, audit_export::Export, audit_remove::RemoveOld, say};
 use crate::{databases::Databases, token};
 
 #[derive(Debug, Subcommand)]
@@ -21,6 +21,11 @@ pub(super) enum Audit {
     Verify(Verify),
     /// Print the proof that an event is in the trail, or that the trail has only grown, as JSON.
     Prove(Prove),
+    /// Write a tenant's trail into a file; that stands in the trail.
+    Export(Export),
+    /// Remove events whose time is over, under a signed tombstone: what remains is proven as before. Needs
+    /// DATABASE_OWNER_URL; a tenant on legal hold keeps its events.
+    RemoveOld(RemoveOld),
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +89,8 @@ impl Audit {
             Self::Seal(seal) => seal.run(&tenants, state).await,
             Self::Verify(verify) => verify.run(&tenants, state).await,
             Self::Prove(prove) => prove.run(&tenants).await,
+            Self::Export(export) => export.run(&tenants).await,
+            Self::RemoveOld(remove) => remove.run(databases, &tenants, state).await,
         };
         tenants.close().await;
         outcome
@@ -192,19 +199,19 @@ impl Prove {
     }
 }
 
-async fn find(tenants: &Tenants, slug: &str) -> Result<Tenant, Failure> {
+pub(super) async fn find(tenants: &Tenants, slug: &str) -> Result<Tenant, Failure> {
     Ok(tenants.by_slug(slug).await?.ok_or_else(|| format!("there is no tenant `{slug}`"))?)
 }
 
-fn session(tenant: &Tenant) -> Session {
+pub(super) fn session(tenant: &Tenant) -> Session {
     Session::new(tenant, Actor::system("audit"))
 }
 
-fn default_key(state: &Path) -> PathBuf {
+pub(super) fn default_key(state: &Path) -> PathBuf {
     state.join("audit-seal.pem")
 }
 
-fn read_key(path: &Path) -> Result<SealKey, Failure> {
+pub(super) fn read_key(path: &Path) -> Result<SealKey, Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         format!("the key `{name}` cannot be read: {error}; name another one, or seal first")
@@ -213,6 +220,6 @@ fn read_key(path: &Path) -> Result<SealKey, Failure> {
     Ok(SealKey::from_seed(&key.to_bytes()))
 }
 
-fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn unusable(path: &Path, error: &std::io::Error) -> Failure {
     format!("the anchor `{}` cannot be used: {error}", path.display()).into()
 }

@@ -38,6 +38,7 @@ const ALWAYS_TRIGGERS: &[&str] = &[
     "audit_events.append_only",
     "audit_leaves.append_only",
     "audit_checkpoints.append_only",
+    "audit_targets.append_only",
 ];
 
 /// The tables of `platform` in which tenants' rows stand together, under row security.
