@@ -263,11 +263,11 @@ impl Chain<'_> {
 }
 
 /// A leaf with its event, where that is still there.
-struct Leaf {
-    position: u64,
+pub(super) struct Leaf {
+    pub(super) position: u64,
     event_id: Uuid,
-    hash: Vec<u8>,
-    event: Option<EventRow>,
+    pub(super) hash: Vec<u8>,
+    pub(super) event: Option<EventRow>,
 }
 
 impl<'r> FromRow<'r, PgRow> for Leaf {
@@ -293,19 +293,20 @@ fn select_leaves() -> String {
     )
 }
 
+/// A page of leaves in their order, from a position on.
+pub(super) async fn leaves_from(tx: &mut TenantTx, from: i64, size: i64) -> Result<Vec<Leaf>, SealError> {
+    let page = sqlx::query_as(AssertSqlSafe(select_leaves())).bind(from).bind(size).bind(PAGE);
+    Ok(page.fetch_all(&mut **tx).await?)
+}
+
 /// The leaves against the checkpoints, and the events against the leaves.
 async fn leaves(tx: &mut TenantTx, marks: VecDeque<Mark>, found: &mut Verification) -> Result<(), SealError> {
     let size = marks.iter().map(|mark| mark.size).max().unwrap_or(0);
     let mut walk = Walk { marks, tree: Frontier::new(), next: 0, from: 0, is_whole: true, wrong: Vec::new() };
     walk.pass_marks(found);
-    let (sql, mut scratch) = (select_leaves(), Vec::new());
+    let mut scratch = Vec::new();
     while walk.next < size {
-        let page: Vec<Leaf> = sqlx::query_as(AssertSqlSafe(&*sql))
-            .bind(walk.next as i64)
-            .bind(size as i64)
-            .bind(PAGE)
-            .fetch_all(&mut **tx)
-            .await?;
+        let page = leaves_from(tx, walk.next as i64, size as i64).await?;
         let Some(last) = page.last().map(|leaf| leaf.position) else { break };
         for leaf in page {
             walk.pass(leaf, &mut scratch, found);

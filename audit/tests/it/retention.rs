@@ -220,15 +220,17 @@ async fn a_trail_moves_between_partitions_and_a_home_of_its_own() {
         let (control, tenant) = (trail.db.control(), trail.tenant.id());
         control.move_tenant(tenant, &place, |_| ()).await.unwrap();
         control.finish_move(tenant, std::time::Duration::ZERO).await.unwrap();
-        let tenant = trail.db.tenants().by_id(tenant).await.unwrap().unwrap();
+        // Not the one that remembers, for a second, where the tenant was.
+        let fresh = trail.db.connect(formwork_tenancy::Tenants::builder()).await;
+        let tenant = fresh.by_id(tenant).await.unwrap().unwrap();
         let session = trail.db.session(&tenant, Actor::system("test"));
-        let mut tx = trail.db.tenants().begin(&session).await.unwrap();
+        let mut tx = fresh.begin(&session).await.unwrap();
         Audit::new().record(&mut tx, Event::new("project.moved")).await.unwrap();
         tx.commit().await.unwrap();
-        let mut tx = trail.db.tenants().begin(&session).await.unwrap();
+        let mut tx = fresh.begin(&session).await.unwrap();
         sealer.seal(&mut tx).await.unwrap();
         tx.commit().await.unwrap();
-        let mut tx = trail.db.tenants().begin_read(&session).await.unwrap();
+        let mut tx = fresh.begin_read(&session).await.unwrap();
         let verifier = formwork_audit::seal::Verifier::new([key(1).public()]);
         let found = verifier.verify(&mut tx).await.unwrap();
         assert!(found.is_intact() && found.buried()[0].gone() == 3, "{found:?}");

@@ -1,11 +1,18 @@
 //! `formwork audit`: the seals of a tenant's trail, the trail as a file, and what goes when its time is over.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use ed25519_dalek::{SigningKey, pkcs8::DecodePrivateKey};
-use formwork_audit::seal::{
-    ConsistencyProof, FileAnchor, InclusionProof, PublicKey, SealKey, Sealer, Verification, Verifier,
+use formwork_audit::{
+    EXPORTED, Event,
+    seal::{
+        ConsistencyProof, FileAnchor, InclusionProof, OfflineTrail, PublicKey, SealKey, Sealer, Verification,
+        Verifier,
+    },
 };
 use formwork_tenancy::{Actor, Session, Tenant, TenantTx, Tenants};
 use uuid::Uuid;
@@ -21,6 +28,8 @@ pub(super) enum Audit {
     Verify(Verify),
     /// Print the proof that an event is in the trail, or that the trail has only grown, as JSON.
     Prove(Prove),
+    /// Write the sealed trail into a file that `check-audit-proof` verifies without the database.
+    Trail(Trail),
     /// Write a tenant's trail into a file; that stands in the trail.
     Export(Export),
     /// Remove events whose time is over, under a signed tombstone: what remains is proven as before. Needs
@@ -75,6 +84,15 @@ pub(super) struct Prove {
     to: Option<u64>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Trail {
+    /// The tenant's slug.
+    tenant: String,
+    /// File to write, which must not be there.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
 impl Audit {
     pub(super) async fn run(self, state: &Path) -> Result<(), Failure> {
         let databases = Databases::named_or_made_before(state).await?;
@@ -89,6 +107,7 @@ impl Audit {
             Self::Seal(seal) => seal.run(&tenants, state).await,
             Self::Verify(verify) => verify.run(&tenants, state).await,
             Self::Prove(prove) => prove.run(&tenants).await,
+            Self::Trail(trail) => trail.run(&tenants).await,
             Self::Export(export) => export.run(&tenants).await,
             Self::RemoveOld(remove) => remove.run(databases, &tenants, state).await,
         };
@@ -196,6 +215,27 @@ impl Prove {
             }
             _ => Err("name an event, or two checkpoints with --from and --to".into()),
         }
+    }
+}
+
+impl Trail {
+    async fn run(&self, tenants: &Tenants) -> Result<(), Failure> {
+        let tenant = find(tenants, &self.tenant).await?;
+        let made = std::fs::File::create_new(&self.output);
+        let mut file =
+            made.map_err(|error| format!("`{}` cannot be written: {error}", self.output.display()))?;
+        // Whoever takes the trail away stands in it; the event is sealed later, and not in the file.
+        let mut tx = tenants.begin(&session(&tenant)).await?;
+        let exported = Event::of(&EXPORTED).after(serde_json::json!({"format": "trail"}));
+        formwork_audit::Audit::new().record(&mut tx, exported).await?;
+        tx.commit().await?;
+        let mut tx = tenants.begin_read(&session(&tenant)).await?;
+        let mut trail = OfflineTrail::new();
+        while let Some(piece) = trail.next(&mut tx).await? {
+            file.write_all(piece.as_bytes())?;
+        }
+        say!("`{}`: {} events", self.tenant, trail.events());
+        Ok(())
     }
 }
 
