@@ -190,6 +190,9 @@ impl Verify {
         if found.more() > 0 {
             say!("and {} more", found.more());
         }
+        for buried in found.buried().iter().filter(|buried| buried.gone() > 0) {
+            say!("{} events are gone under tombstone {}", buried.gone(), buried.checkpoint());
+        }
         let (events, checkpoints, unsealed) = (found.events(), found.checkpoints(), found.unsealed());
         say!(
             "`{}`: {events} events, {checkpoints} checkpoints, {unsealed} events not sealed yet",
