@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 ///     .optional("kind", Field::OneOf { values: vec!["FS".into(), "SS".into()] });
 /// assert!(schema.check(&json!({"lag_days": 3, "kind": "FS"})).is_ok());
 /// let error = schema.check(&json!({"lag_days": -1})).unwrap_err();
-/// assert_eq!(error.to_string(), "`/lag_days`: must be a whole number of at least 0");
+/// assert_eq!(error.to_string(), "`/lag_days`: must be a whole number from 0 to 365");
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

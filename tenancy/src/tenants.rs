@@ -220,14 +220,19 @@ impl Tenants {
         Ok(TenantTx::new(conn, session, &options, false))
     }
 
-    /// Can the database be reached?
+    /// Can the database be reached? The registry hears the answer: once this says yes, nothing is refused any more for
+    /// an outage that is over.
     ///
     /// # Errors
     ///
     /// When it cannot.
     pub async fn ping(&self) -> Result<(), StorageError> {
-        let conn = self.begin_outside(TxOptions::new().read_only()).await?;
-        Ok(conn.rollback().await?)
+        let answer = match self.begin_outside(TxOptions::new().read_only()).await {
+            Ok(conn) => conn.rollback().await.map_err(StorageError::from),
+            Err(error) => Err(error),
+        };
+        self.registry.heard(&answer);
+        answer
     }
 
     /// Keeps a security event that belongs to no tenant's own trail.

@@ -291,6 +291,7 @@ async fn the_past_is_had_back_exactly_while_the_log_reaches_back() {
 
     let log = StreamTable::new("platform.permission_changes", StreamKey::Int, &[]);
     sqlx::query("select pg_current_xact_id()").execute(&mut *world.begin().await).await.unwrap();
+    world.db.older_transactions_end().await;
     world
         .db
         .control()
@@ -343,6 +344,7 @@ async fn a_follower_that_was_left_behind_by_pruning_begins_again() {
     world.delete(rel!("document:7#viewer@user:anna")).await;
     let log = StreamTable::new("platform.permission_changes", StreamKey::Int, &[]);
     world.touch(rel!("document:8#viewer@user:anna")).await;
+    world.db.older_transactions_end().await;
     world
         .db
         .control()

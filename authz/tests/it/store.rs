@@ -488,6 +488,7 @@ async fn a_revocation_is_seen_after_its_change_was_pruned() {
     let mut tx = world.begin().await;
     elsewhere.delete(&mut tx, &rel!("rfi:7#viewer@user:anna")).await.unwrap();
     tx.commit().await.unwrap();
+    world.db.older_transactions_end().await;
     let prune = Prune::new(CHANGES, Duration::ZERO).unread_after(Duration::ZERO);
     let pruned = world.db.control().prune_stream(&prune).await.unwrap();
     assert!(pruned.rows() >= 2, "{pruned:?}");

@@ -134,6 +134,7 @@ async fn a_checkpoint_whose_changes_were_pruned_is_an_error() {
     world.write(Write::new().touch(rel!("document:7#viewer@user:anna"))).await;
     world.write(Write::new().touch(rel!("document:8#viewer@user:anna"))).await;
     let log = StreamTable::new("platform.permission_changes", StreamKey::Int, &[]);
+    world.db.older_transactions_end().await;
     let prune = Prune::new(log, Duration::ZERO).unread_after(Duration::ZERO);
     world.db.control().prune_stream(&prune).await.unwrap();
     assert!(matches!(watch.look().await.unwrap_err(), WatchError::Lost(_)));

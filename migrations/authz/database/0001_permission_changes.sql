@@ -53,6 +53,10 @@ create function platform.log_permission_insert() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- The tenant has had these tuples before its move, and has them should it be undone.
+  if platform.is_copying_home(tg_table_schema) then
+    return null;
+  end if;
   perform platform.share_permission_storing(t.tenant_id) from (select distinct tenant_id from new_rows) t;
   insert into platform.permission_changes
     (tenant_id, op, namespace, object_id, relation, subject_ns, subject_id, subject_rel,

@@ -79,6 +79,24 @@ begin
 end;
 $$;
 
+-- For triggers that log what is stored: are these copies of rows that the tenant has in another home of this database,
+-- made by the owner who moves it? The setting alone decides nothing here either.
+create function platform.is_copying_home(p_schema text) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_setting('app.copying_home', true) is distinct from p_schema
+     or not pg_has_role((select relowner from pg_class where oid = 'platform.homes'::regclass), 'usage') then
+    return false;
+  end if;
+  return coalesce((
+    select bool_or(state = 'coming' and schema_name = p_schema)
+           and bool_or(state in ('live', 'frozen') and schema_name <> p_schema)
+      from platform.homes
+     where tenant_id = nullif(current_setting('app.current_tenant', true), '')::uuid), false);
+end;
+$$;
+
 -- Which version of each set the tenant's home here has: the ledger's lines are written in the home's own migrations.
 create function platform.home_versions(p_tenant uuid) returns jsonb
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -91,10 +109,10 @@ end;
 
 revoke all on function
   platform.hold_home(uuid, bigint), platform.confirm_tenant(text, bigint), platform.is_removing_home(text),
-  platform.home_versions(uuid)
+  platform.is_copying_home(text), platform.home_versions(uuid)
 from public;
 grant usage on schema platform to formwork_app, formwork_relay;
 grant execute on function
   platform.hold_home(uuid, bigint), platform.confirm_tenant(text, bigint), platform.is_removing_home(text),
-  platform.home_versions(uuid)
+  platform.is_copying_home(text), platform.home_versions(uuid)
 to formwork_app;

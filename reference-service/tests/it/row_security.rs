@@ -40,6 +40,7 @@ const FUNCTIONS: &[&str] = &[
     "confirm_tenant",
     "hold_home",
     "home_versions",
+    "is_copying_home",
     "is_member",
     "is_removing_home",
     "member_by_email",

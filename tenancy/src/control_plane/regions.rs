@@ -148,21 +148,13 @@ impl ControlPlane {
     ///
     /// [`ControlError::UnknownDatabase`]; [`ControlError::Busy`] while a tenant of the database is being moved, imported or
     /// removed for good.
+    #[expect(clippy::disallowed_methods, reason = "the owner's transactions are tenancy's too")]
     pub async fn raise_epochs(&self, database: &str) -> Result<u64, ControlError> {
         let there = self.pool_of(database)?;
-        // Each of these has noted an epoch at which it finds its home again.
-        let at_work: bool = sqlx::query_scalar(
-            "select exists (select from platform.tenant_moves
-                             where $1 in (from_database, to_database) and step not in ('finished', 'aborted'))
-                 or exists (select from platform.tenant_imports i join platform.tenants t on t.id = i.tenant_id
-                             where t.database_name = $1 and i.outcome = 'open')
-                 or exists (select from platform.tenant_transitions e join platform.tenants t on t.id = e.tenant_id
-                             where t.database_name = $1
-                               and e.step in ('doomed', 'shredded', 'frozen', 'emptied', 'cleared'))",
-        )
-        .bind(database)
-        .fetch_one(&self.pool)
-        .await?;
+        let mut main = self.pool.begin().await?;
+        // None may begin between the look and the end: each notes an epoch at which it finds its home again.
+        sqlx::query(NONE_BEGINS).execute(&mut *main).await?;
+        let at_work: bool = sqlx::query_scalar(AT_WORK).bind(database).fetch_one(&mut *main).await?;
         if at_work {
             return Err(ControlError::Busy);
         }
@@ -171,12 +163,12 @@ impl ControlPlane {
                from platform.tenants where database_name = $1",
         )
         .bind(database)
-        .fetch_one(&self.pool)
+        .fetch_one(&mut *main)
         .await?;
         // The home's own list first: until the registry follows, a commit is refused and run again.
-        for (pool, raise) in [(there, HOMES), (&self.pool, TENANTS)] {
-            sqlx::query(raise).bind(&tenants).bind(&epochs).execute(pool).await?;
-        }
+        sqlx::query(HOMES).bind(&tenants).bind(&epochs).execute(there).await?;
+        sqlx::query(TENANTS).bind(&tenants).bind(&epochs).execute(&mut *main).await?;
+        main.commit().await?;
         Ok(tenants.len() as u64)
     }
 
@@ -205,6 +197,16 @@ impl ControlPlane {
     }
 }
 
+/// Readers go on.
+const NONE_BEGINS: &str = "
+  lock table platform.tenant_moves, platform.tenant_imports, platform.tenant_transitions in share row exclusive mode";
+const AT_WORK: &str = "
+  select exists (select from platform.tenant_moves
+                  where $1 in (from_database, to_database) and step not in ('finished', 'aborted'))
+      or exists (select from platform.tenant_imports i join platform.tenants t on t.id = i.tenant_id
+                  where t.database_name = $1 and i.outcome = 'open')
+      or exists (select from platform.tenant_transitions e join platform.tenants t on t.id = e.tenant_id
+                  where t.database_name = $1 and e.step in ('doomed', 'shredded', 'frozen', 'emptied', 'cleared'))";
 const HOMES: &str = "
   update platform.homes h set epoch = t.epoch + 1, changed_at = now()
     from unnest($1::uuid[], $2::bigint[]) t (id, epoch)

@@ -26,7 +26,9 @@ pub(super) async fn copy(
     target.begin_in(&entry.to_schema, "").await?;
     // What an earlier attempt has left. Its statements are over: it held this connection's lock.
     super::undo::delete_rows(target, &entry.to_schema).await?;
-    target.run("set constraints all deferred").await?;
+    target
+        .run(&format!("set local app.copying_home = '{}'; set constraints all deferred", entry.to_schema))
+        .await?;
     let tables = tables::of_both((source, &entry.from_schema), (target, &entry.to_schema)).await?;
     for (nr, table) in tables.iter().enumerate() {
         let copied = match entry.is_within_one_database() {

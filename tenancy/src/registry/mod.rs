@@ -100,6 +100,11 @@ impl Registry {
         hearing.drain(..).for_each(|task| task.abort());
     }
 
+    /// What somebody else was answered by the control plane's database.
+    pub(crate) fn heard(&self, answer: &Result<(), StorageError>) {
+        self.0.database.note(answer);
+    }
+
     /// Nanoseconds of the registry's clock.
     fn now(&self) -> u64 {
         nanos(self.0.clock.now())

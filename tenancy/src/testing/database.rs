@@ -3,10 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
 };
 
 use formwork_migrations::Set;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::Mutex;
 
 use super::cluster;
@@ -21,6 +22,9 @@ type Steps = Vec<&'static str>;
 static TEMPLATES: Mutex<Option<HashMap<Steps, String>>> = Mutex::const_new(None);
 static HOME_TEMPLATES: Mutex<BTreeMap<Steps, String>> = Mutex::const_new(BTreeMap::new());
 static DATABASES: AtomicUsize = AtomicUsize::new(0);
+
+/// How long another test may keep a transaction open.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The base domain that tenants of a test answer under.
 pub const BASE_DOMAIN: &str = "formwork.test";
@@ -130,6 +134,28 @@ impl TestDatabase {
         let other = self.others.iter().find(|(name, _)| name == database);
         let physical = other.map_or(&self.name, |(_, physical)| physical);
         cluster().await.connect_options(role, physical)
+    }
+
+    /// Waits for every transaction that has begun by now to end: those in the databases of other tests too, since they
+    /// stand in the same cluster and hold back what may be pruned from a stream.
+    pub async fn older_transactions_end(&self) {
+        const ENDED: &str = "select pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8";
+        let options = self.options(LocalRole::Superuser).await;
+        let mut conn = PgConnection::connect_with(&options).await.expect("the cluster answers");
+        let now: String = sqlx::query_scalar("select pg_current_xact_id()::text")
+            .fetch_one(&mut conn)
+            .await
+            .expect("a transaction has a number");
+        let begun = Instant::now();
+        while !sqlx::query_scalar::<_, bool>(ENDED)
+            .bind(&now)
+            .fetch_one(&mut conn)
+            .await
+            .expect("the cluster answers")
+        {
+            assert!(begun.elapsed() < PATIENCE, "a transaction that another test has begun does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Provisions a tenant with its home at `place`.

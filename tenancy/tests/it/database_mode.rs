@@ -287,6 +287,7 @@ async fn streams_are_pruned_in_every_database() {
     let mut tx = db.tenants().begin(&db.session(&tenant, Actor::system("test"))).await.unwrap();
     tx.publish(&[OutboxEvent::new("note.written", serde_json::json!({}))]).await.unwrap();
     tx.commit().await.unwrap();
+    db.older_transactions_end().await;
     let prune = Prune::new(StreamTable::OUTBOX, Duration::ZERO).unread_after(Duration::ZERO);
     assert_eq!(db.control().prune_stream(&prune).await.unwrap().rows(), 1);
 }

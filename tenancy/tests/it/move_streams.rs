@@ -56,6 +56,7 @@ async fn old_events_of_a_tenant_that_has_moved_away_are_pruned() {
     db.control().move_tenant(tenant.id(), &HomePlace::shared(), |_| ()).await.unwrap();
     db.control().finish_move(tenant.id(), Duration::ZERO).await.unwrap();
     assert_eq!(count(&db, "eu", "platform.outbox").await, 1, "it is delivered from where it was written");
+    db.older_transactions_end().await;
     let all = Prune::new(StreamTable::OUTBOX, Duration::ZERO).unread_after(Duration::ZERO);
     assert_eq!(db.control().prune_stream(&all).await.unwrap().rows(), 1);
     assert_eq!(count(&db, "eu", "platform.outbox").await, 0);
@@ -89,4 +90,21 @@ async fn what_an_undone_move_had_copied_is_in_no_log() {
     db.control().move_tenant(tenant.id(), &HomePlace::shared_in("eu"), |_| ()).await.unwrap();
     assert_eq!(count(&db, "eu", &log).await, 0, "a follower there would have granted what was taken back");
     assert_eq!(count(&db, "eu", "shared.permission_tuples").await, 0);
+}
+
+/// Within one database the log has told of the tuples already: a copy is no news, to whoever watches or looks back.
+#[tokio::test]
+async fn a_copy_within_one_database_is_in_no_log() {
+    let db = database().await;
+    let tenant = with_work(&db, "acme", HomePlace::shared()).await;
+    let log = format!("platform.permission_changes where tenant_id = '{}'", tenant.id());
+    assert_eq!(count(&db, "main", &log).await, 1);
+    cut_off(db.control().clone(), &tenant, &HomePlace::schema(), MoveStep::Verified).await;
+    db.control().abort_move(tenant.id()).await.unwrap();
+    assert_eq!(count(&db, "main", &log).await, 1, "undone");
+    db.control().move_tenant(tenant.id(), &HomePlace::schema(), |_| ()).await.unwrap();
+    db.control().finish_move(tenant.id(), Duration::ZERO).await.unwrap();
+    assert_eq!(count(&db, "main", &log).await, 1, "done");
+    assert_eq!(add_one(&db, &now(&db, &tenant).await, "site").await, 2);
+    assert_eq!(count(&db, "main", &log).await, 2, "what is new is logged");
 }

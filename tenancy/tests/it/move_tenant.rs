@@ -233,7 +233,10 @@ async fn every_committed_write_is_there_after_a_move_in_each_direction() {
         assert_eq!((after.epoch(), after.version()), (before.epoch() + 1, before.version() + 1));
         assert_eq!(after.region(), if place.database_name() == "eu" { "eu" } else { "local" });
         assert_eq!(entries(&db, &after).await, expected, "{place}");
-        assert!(report.rows() > 0 && report.tables().len() == 8, "{report}");
+        for table in ["sites", "\"Entries\"", "permission_tuples", "audit_events"] {
+            let moved = report.tables().iter().find(|moved| moved.table().ends_with(table));
+            assert!(moved.is_some_and(|moved| moved.rows() > 0), "{table}: {report}");
+        }
         db.control().finish_move(tenant.id(), Duration::ZERO).await.unwrap();
         assert_eq!(entries(&db, &after).await, expected, "after the old home is gone");
         for neighbour in &neighbours {
@@ -383,7 +386,7 @@ async fn streams_stay_true() {
     let log = "select op, count(*) from platform.permission_changes group by op order by op";
     let mut main = connect(&db, "main", LocalRole::Relay).await;
     let changes: Vec<(String, i64)> = sqlx::query_as(log).fetch_all(&mut main).await.unwrap();
-    assert_eq!(changes, [("touch".to_owned(), 3)], "as often as it was written, and never deleted");
+    assert_eq!(changes, [("touch".to_owned(), 1)], "once, whatever home it stood in, and never deleted");
     let pending: i64 =
         sqlx::query_scalar("select count(*) from platform.outbox").fetch_one(&mut main).await.unwrap();
     assert_eq!(pending, 1, "what is not delivered yet is delivered from where it was written");

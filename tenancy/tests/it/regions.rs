@@ -254,6 +254,33 @@ async fn raised_epochs_refuse_what_is_under_way_and_let_the_next_one_commit() {
 }
 
 #[tokio::test]
+async fn what_begins_meanwhile_is_seen_before_epochs_are_raised() {
+    let db = two_regions().await;
+    let tenant = db.tenant("a", Isolation::Shared).await;
+    let options = db.options(LocalRole::Superuser).await;
+    let mut begins = PgConnection::connect_with(&options).await.unwrap();
+    let mut looks = PgConnection::connect_with(&options).await.unwrap();
+    let mut import = begins.begin().await.unwrap();
+    sqlx::query(
+        "insert into platform.tenant_imports (id, tenant_id, from_tenant) values (gen_random_uuid(), $1, $1)",
+    )
+    .bind(tenant.id().as_uuid())
+    .execute(&mut *import)
+    .await
+    .unwrap();
+    let control = db.control().clone();
+    let raising = tokio::spawn(async move { control.raise_epochs("main").await });
+    let waits = "select exists (select from pg_locks where relation = 'platform.tenant_imports'::regclass and not granted)";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut looks).await.unwrap() {
+        assert!(!raising.is_finished(), "it does not wait for who has begun");
+    }
+    import.commit().await.unwrap();
+    let error = raising.await.unwrap().unwrap_err();
+    assert!(matches!(error, ControlError::Busy), "{error}");
+    assert_eq!(newest(&db, tenant.id()).await.epoch(), tenant.epoch());
+}
+
+#[tokio::test]
 async fn an_archive_says_where_its_data_may_lie_and_they_come_to_no_other_place() {
     let db = two_regions().await;
     let control = db.control();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use formwork_migrations::{AUDIT, AUTHZ, ENTITY_LINKS, SERVICE, TENANCY};
 use formwork_tenancy::{
     ConnectError, CursorError, FollowError, Follower, Isolation, Prune, PublishedEvent, Relay, StreamTable,
-    Tenants, local_postgres::LocalRole, testing::TestDatabase,
+    Tenant, Tenants, local_postgres::LocalRole, testing::TestDatabase,
 };
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
@@ -356,7 +356,12 @@ async fn what_every_consumer_has_read_is_pruned() {
     let db = TestDatabase::new(&[TENANCY]).await;
     let (a, b) = (db.tenant("a", Isolation::Shared).await, db.tenant("b", Isolation::Schema).await);
     let relay = db.relay().await;
-    publish_committed(&db, &a, 2).await;
+    let publish = async |tenant: &Tenant, count| {
+        let ids = publish_committed(&db, tenant, count).await;
+        db.older_transactions_end().await;
+        ids
+    };
+    publish(&a, 2).await;
     let (mut quick, mut slow) = (relay.follow_outbox("quick"), relay.follow_outbox("slow").page(1));
     drain(&mut quick).await;
     assert!(slow.try_next().await.unwrap().is_some());
@@ -366,7 +371,7 @@ async fn what_every_consumer_has_read_is_pruned() {
     drop(slow);
     let mut slow = relay.follow_outbox("slow");
     assert_eq!(drain(&mut slow).await.len(), 2);
-    publish_committed(&db, &b, 3).await;
+    publish(&b, 3).await;
     drain(&mut quick).await;
     assert_eq!(pruned(&Prune::new(StreamTable::OUTBOX, Duration::from_secs(3_600))).await, 0, "too young");
     assert_eq!(pruned(&prune).await, 2, "what both have read, of whatever tenant");
@@ -374,14 +379,14 @@ async fn what_every_consumer_has_read_is_pruned() {
     assert_eq!(pruned(&prune).await, 3);
 
     // A consumer that never comes back does not hold rows for ever.
-    publish_committed(&db, &a, 1).await;
+    publish(&a, 1).await;
     drain(&mut quick).await;
     assert_eq!(pruned(&prune.unread_after(Duration::from_secs(3_600))).await, 0);
     assert_eq!(pruned(&prune.unread_after(Duration::ZERO)).await, 1);
     let error = slow.next().await.unwrap_err();
     assert!(matches!(error, FollowError::Cursor(CursorError::Pruned { .. })), "{error}");
     relay.restart(StreamTable::OUTBOX, "slow").await.unwrap();
-    let next = publish_committed(&db, &b, 1).await;
+    let next = publish(&b, 1).await;
     // Its connection was closed by the error, so it begins with what is kept.
     assert_eq!(tokio::time::timeout(SOON, slow.next()).await.unwrap().unwrap().rows()[0].id(), next[0]);
     assert_eq!(drain(&mut quick).await, next);

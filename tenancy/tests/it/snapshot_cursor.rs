@@ -295,6 +295,7 @@ async fn a_follower_that_was_pruned_under_is_told() {
     assert_eq!(read(&mut quick, &mut conn, 10).await.len(), 5);
 
     // Nobody is registered: nothing is known to be read.
+    db.older_transactions_end().await;
     let prune = Prune::new(StreamTable::OUTBOX, std::time::Duration::ZERO);
     assert_eq!(db.control().prune_stream(&prune).await.unwrap().rows(), 0);
     let forced = prune.unread_after(std::time::Duration::ZERO);
