@@ -11,6 +11,63 @@ use uuid::Uuid;
 
 use crate::{Actions, AuditError, Event};
 
+// Both take the same values; $22 is of no use to the first. As macros, since only literals can be joined.
+macro_rules! insert {
+    () => {
+        "
+  insert into audit_events (id, action, entity_type, entity_id, targets, outcome, reason, before, after,
+                            evidence_id, evidence, impersonator, on_behalf_of, trace_id, personal,
+                            actor_type, actor_id, request_id, ip, user_agent, region)
+  select e.*, $16, $17, $18, $19, $20, $21
+    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::text[],
+                $8::jsonb[], $9::jsonb[], $10::uuid[], $11::jsonb[], $12::text[], $13::text[], $14::text[],
+                $15::jsonb[]) as e
+   where $22::text[] is not null"
+    };
+}
+
+const INSERT: &str = insert!();
+
+/// What further targets are searched by; the first stands in the event's own row.
+macro_rules! insert_targets {
+    () => {
+        "
+  insert into audit_targets (kind, id, event_id)
+  select t.target ->> 'type', t.target ->> 'id', told.id
+    from told cross join jsonb_array_elements(told.targets) with ordinality as t (target, n) where t.n > 1
+  on conflict do nothing"
+    };
+}
+
+// Of events with a key, only those whose key is new; who has given it and is still open is waited for.
+macro_rules! once {
+    () => {
+        "
+  with e as (
+    select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::text[],
+                         $8::jsonb[], $9::jsonb[], $10::uuid[], $11::jsonb[], $12::text[], $13::text[], $14::text[],
+                         $15::jsonb[], $22::text[])
+      as e (id, action, entity_type, entity_id, targets, outcome, reason, before, after, evidence_id, evidence,
+            impersonator, on_behalf_of, trace_id, personal, key)),
+  fresh as (
+    insert into audit_idempotency (key, event_id) select e.key, e.id from e where e.key is not null
+    on conflict do nothing returning event_id)"
+    };
+}
+
+macro_rules! insert_once {
+    () => {
+        "
+  insert into audit_events (id, action, entity_type, entity_id, targets, outcome, reason, before, after,
+                            evidence_id, evidence, impersonator, on_behalf_of, trace_id, personal,
+                            actor_type, actor_id, request_id, ip, user_agent, region)
+  select e.id, e.action, e.entity_type, e.entity_id, e.targets, e.outcome, e.reason, e.before, e.after,
+         e.evidence_id, e.evidence, e.impersonator, e.on_behalf_of, e.trace_id, e.personal,
+         $16, $17, $18, $19, $20, $21
+    from e where e.key is null or e.id in (select event_id from fresh)"
+    };
+}
+
 /// The audit trail of the tenants. Cheap to clone; the tenant is the transaction's.
 #[derive(Debug, Clone, Default)]
 pub struct Audit {
@@ -100,7 +157,7 @@ impl Audit {
         Ok(())
     }
 
-    async fn insert(&self, tx: &mut TenantTx, events: &[Event]) -> Result<(), AuditError> {
+    pub(crate) async fn insert(&self, tx: &mut TenantTx, events: &[Event]) -> Result<(), AuditError> {
         if events.is_empty() {
             return Ok(());
         }
@@ -118,64 +175,44 @@ impl Audit {
             columns.impersonators.fill(Some(administrator));
         }
         let has_keys = columns.idempotency_keys.iter().any(Option::is_some);
-        sqlx::query(if has_keys { INSERT_ONCE } else { INSERT })
-            .bind(columns.ids)
-            .bind(columns.actions)
-            .bind(columns.entity_types)
-            .bind(columns.entity_ids)
-            .bind(columns.targets)
-            .bind(columns.outcomes)
-            .bind(columns.reasons)
-            .bind(columns.before)
-            .bind(columns.after)
-            .bind(columns.evidence_ids)
-            .bind(columns.evidence)
-            .bind(columns.impersonators)
-            .bind(columns.on_behalf_of)
-            .bind(columns.trace_ids)
-            .bind(personal)
-            .bind(session.actor().kind())
-            .bind(session.actor().id())
-            .bind(session.correlation())
-            .bind(session.client_ip().map(|ip| ip.to_string()))
-            .bind(session.client_agent())
-            .bind(self.region.as_deref())
-            .bind(columns.idempotency_keys)
-            .execute(&mut **tx)
-            .await?;
+        let has_more_targets = events.iter().any(|event| event.targets.len() > 1);
+        sqlx::query(match (has_keys, has_more_targets) {
+            (false, false) => INSERT,
+            (false, true) => {
+                concat!("with told as (", insert!(), " returning id, targets) ", insert_targets!())
+            }
+            (true, false) => concat!(once!(), insert_once!()),
+            (true, true) => {
+                concat!(once!(), ", told as (", insert_once!(), " returning id, targets) ", insert_targets!())
+            }
+        })
+        .bind(columns.ids)
+        .bind(columns.actions)
+        .bind(columns.entity_types)
+        .bind(columns.entity_ids)
+        .bind(columns.targets)
+        .bind(columns.outcomes)
+        .bind(columns.reasons)
+        .bind(columns.before)
+        .bind(columns.after)
+        .bind(columns.evidence_ids)
+        .bind(columns.evidence)
+        .bind(columns.impersonators)
+        .bind(columns.on_behalf_of)
+        .bind(columns.trace_ids)
+        .bind(personal)
+        .bind(session.actor().kind())
+        .bind(session.actor().id())
+        .bind(session.correlation())
+        .bind(session.client_ip().map(|ip| ip.to_string()))
+        .bind(session.client_agent())
+        .bind(self.region.as_deref())
+        .bind(columns.idempotency_keys)
+        .execute(&mut **tx)
+        .await?;
         Ok(())
     }
 }
-
-/// Both take the same values; $22 is of no use to the first.
-const INSERT: &str = "
-  insert into audit_events (id, action, entity_type, entity_id, targets, outcome, reason, before, after,
-                            evidence_id, evidence, impersonator, on_behalf_of, trace_id, personal,
-                            actor_type, actor_id, request_id, ip, user_agent, region)
-  select e.*, $16, $17, $18, $19, $20, $21
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::text[],
-                $8::jsonb[], $9::jsonb[], $10::uuid[], $11::jsonb[], $12::text[], $13::text[], $14::text[],
-                $15::jsonb[]) as e
-   where $22::text[] is not null";
-
-/// Of events with a key, only those whose key is new; who has given it and is still open is waited for.
-const INSERT_ONCE: &str = "
-  with e as (
-    select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::text[],
-                         $8::jsonb[], $9::jsonb[], $10::uuid[], $11::jsonb[], $12::text[], $13::text[], $14::text[],
-                         $15::jsonb[], $22::text[])
-      as e (id, action, entity_type, entity_id, targets, outcome, reason, before, after, evidence_id, evidence,
-            impersonator, on_behalf_of, trace_id, personal, key)),
-  fresh as (
-    insert into audit_idempotency (key, event_id) select e.key, e.id from e where e.key is not null
-    on conflict do nothing returning event_id)
-  insert into audit_events (id, action, entity_type, entity_id, targets, outcome, reason, before, after,
-                            evidence_id, evidence, impersonator, on_behalf_of, trace_id, personal,
-                            actor_type, actor_id, request_id, ip, user_agent, region)
-  select e.id, e.action, e.entity_type, e.entity_id, e.targets, e.outcome, e.reason, e.before, e.after,
-         e.evidence_id, e.evidence, e.impersonator, e.on_behalf_of, e.trace_id, e.personal,
-         $16, $17, $18, $19, $20, $21
-    from e where e.key is null or e.id in (select event_id from fresh)";
 
 /// Events, a column at a time, as `unnest` takes them.
 struct Columns<'a> {

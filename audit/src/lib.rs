@@ -7,7 +7,8 @@
 //! An [`Event`] says what was done: an action, its [`Target`]s, an [`Outcome`], the proof of the permission. Who
 //! did it, and in which request, comes from the transaction's session. [`Audit`] writes events and lists
 //! [`StoredEvent`]s by a [`Filter`], page by page. An [`Action`] that is declared says how its event is told and what
-//! happens when it cannot be. A [`Sealer`](seal::Sealer) in the background makes the trail provable: see [`seal`].
+//! happens when it cannot be. [`Denials`] are noted beside the requests that they end. An [`Export`] is the trail as a
+//! file. A [`Sealer`](seal::Sealer) in the background makes the trail provable: see [`seal`].
 //!
 //! # Guarantees
 //!
@@ -20,27 +21,39 @@
 //!
 //! No sampling, no levels, no free text in place of an action: that is what a log is for.
 //!
+//! What is in an answer is a matter of classes: [`classification`] strips what the reader is not cleared for.
+//!
 //! # Features
 //!
 //! `keys`: personal fields, sealed under the tenant's own key.
 
+// The derive's text names the crate.
+extern crate self as formwork_audit;
+
+mod access;
 mod action;
 mod audit;
 mod buffer;
+mod denials;
 mod diff;
 mod error;
 mod event;
+mod export;
 mod hex;
 mod list;
 #[cfg(feature = "keys")]
 mod personal;
 
+pub mod classification;
 pub mod seal;
 
+pub use access::{EXPORTED, READ};
 pub use action::{Action, Actions};
 pub use audit::Audit;
 pub use buffer::Buffer;
+pub use denials::{DENIED, DenialCounts, Denials};
 pub use diff::FieldRules;
 pub use error::AuditError;
 pub use event::{Event, Outcome, Target};
+pub use export::{Export, ExportFormat};
 pub use list::{Filter, Page, StoredEvent};

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use formwork_tenancy::{Cursor, TenantTx};
-use sea_query::extension::postgres::PgExpr;
-use sea_query::{Expr, ExprTrait, Iden, Order, PostgresQueryBuilder, Query, SelectStatement};
+use sea_query::{
+    Asterisk, Expr, ExprTrait, Func, Iden, Order, PostgresQueryBuilder, Query, SelectStatement, UnionType,
+};
 use sea_query_sqlx::SqlxBinder;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,19 +17,25 @@ use crate::{Audit, AuditError, Outcome, Target};
 const MAX_PAGE: u64 = 200;
 
 /// Which events; every condition that is given must hold.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Filter {
     /// Of this action.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
     /// By this kind of actor, with this id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<Target>,
     /// About this thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// That ended in this way.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// At this time or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<DateTime<Utc>>,
     /// Before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
 }
 
@@ -111,6 +118,14 @@ enum AuditEvents {
     Personal,
 }
 
+#[derive(Iden)]
+enum AuditTargets {
+    Table,
+    Kind,
+    Id,
+    EventId,
+}
+
 impl Audit {
     /// A page of the tenant's trail, newest first; `limit` is bounded to 1..=200.
     ///
@@ -142,6 +157,33 @@ impl Audit {
     }
 }
 
+impl Audit {
+    /// One event; none when the tenant has none of this identity.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn event(&self, tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredEvent>, AuditError> {
+        let (sql, values) =
+            select().and_where(Expr::col(AuditEvents::Id).eq(id)).build_sqlx(PostgresQueryBuilder);
+        Ok(sqlx::query_as_with(AssertSqlSafe(sql), values).fetch_optional(&mut **tx).await?)
+    }
+
+    /// How many events there are of these.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn count(&self, tx: &mut TenantTx, filter: &Filter) -> Result<u64, AuditError> {
+        let mut query = Query::select();
+        query.expr(Func::count(Expr::col(Asterisk))).from(AuditEvents::Table);
+        restrict(&mut query, filter);
+        let (sql, values) = query.build_sqlx(PostgresQueryBuilder);
+        let count: i64 = sqlx::query_scalar_with(AssertSqlSafe(sql), values).fetch_one(&mut **tx).await?;
+        Ok(count as u64)
+    }
+}
+
 fn select() -> SelectStatement {
     use AuditEvents as C;
     Query::select()
@@ -170,6 +212,24 @@ fn select() -> SelectStatement {
         .to_owned()
 }
 
+/// Events with this target: the first stands in the event's row, further ones in a table of their own. Each part has an
+/// index; a condition on the document of all targets could have none, since row security looks first.
+fn about(target: &Target) -> SelectStatement {
+    let further = Query::select()
+        .column(AuditTargets::EventId)
+        .from(AuditTargets::Table)
+        .and_where(Expr::col(AuditTargets::Kind).eq(&target.kind))
+        .and_where(Expr::col(AuditTargets::Id).eq(&target.id))
+        .to_owned();
+    Query::select()
+        .column(AuditEvents::Id)
+        .from(AuditEvents::Table)
+        .and_where(Expr::col(AuditEvents::EntityType).eq(&target.kind))
+        .and_where(Expr::col(AuditEvents::EntityId).eq(&target.id))
+        .union(UnionType::All, further)
+        .to_owned()
+}
+
 fn restrict(query: &mut SelectStatement, filter: &Filter) {
     if let Some(action) = &filter.action {
         query.and_where(Expr::col(AuditEvents::Action).eq(action));
@@ -180,11 +240,7 @@ fn restrict(query: &mut SelectStatement, filter: &Filter) {
             .and_where(Expr::col(AuditEvents::ActorId).eq(&actor.id));
     }
     if let Some(target) = &filter.target {
-        let first = Expr::col(AuditEvents::EntityType)
-            .eq(&target.kind)
-            .and(Expr::col(AuditEvents::EntityId).eq(&target.id));
-        let any = serde_json::json!([target]);
-        query.and_where(first.or(Expr::col(AuditEvents::Targets).contains(any)));
+        query.and_where(Expr::col(AuditEvents::Id).in_subquery(about(target)));
     }
     if let Some(outcome) = filter.outcome {
         query.and_where(Expr::col(AuditEvents::Outcome).eq(outcome.as_str()));

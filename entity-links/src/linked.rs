@@ -41,7 +41,10 @@ pub enum Hidden {
 pub struct Selection {
     kind: Option<String>,
     relationship: Option<String>,
+    stored_as: Option<String>,
     direction: Option<Direction>,
+    with_symmetric: bool,
+    other: Option<End>,
     hidden: Hidden,
 }
 
@@ -65,10 +68,32 @@ impl Selection {
         self
     }
 
+    /// Of this link type, by its forward name, from whichever end it is read.
+    #[must_use]
+    pub fn stored_as(mut self, name: impl Into<String>) -> Self {
+        self.stored_as = Some(name.into());
+        self
+    }
+
     /// Only those that are read from this end.
     #[must_use]
     pub fn direction(mut self, direction: Direction) -> Self {
         self.direction = Some(direction);
+        self
+    }
+
+    /// Besides those of the [`direction`](Self::direction), all of symmetric types: which of their ends is stored as the
+    /// source says nothing.
+    #[must_use]
+    pub fn with_symmetric(mut self) -> Self {
+        self.with_symmetric = true;
+        self
+    }
+
+    /// Only those to this one.
+    #[must_use]
+    pub fn other(mut self, end: impl Into<End>) -> Self {
+        self.other = Some(end.into());
         self
     }
 
@@ -226,13 +251,31 @@ impl Links {
 
     /// A selection, with its name turned into a type and a direction.
     async fn side(&self, tx: &mut TenantTx, selection: &Selection) -> Result<Side, LinkError> {
-        let Selection { kind, relationship, direction, .. } = selection.clone();
-        let Some(name) = relationship else { return Ok(Side { kind, relationship, direction }) };
-        let types = if self.types.get(&name).is_some() {
-            Arc::clone(&self.types)
-        } else {
-            Arc::new(self.types_in(tx).await?)
+        let Selection { kind, relationship, stored_as, direction, with_symmetric, other, .. } =
+            selection.clone();
+        let kind = other.as_ref().map(|other| other.kind.clone()).or(kind);
+        let other = other.map(|other| other.id);
+        let by_stored_name = relationship.is_none();
+        let name = relationship.or(stored_as);
+        let is_own = name.as_ref().is_none_or(|name| self.types.get(name).is_some());
+        let types = match is_own && !with_symmetric {
+            true => Arc::clone(&self.types),
+            false => Arc::new(self.types_in(tx).await?),
         };
+        let symmetric: Vec<String> = types
+            .iter()
+            .filter(|known| with_symmetric && known.is_symmetric())
+            .map(|known| known.name().to_owned())
+            .collect();
+        let Some(name) = name else {
+            return Ok(Side { kind, other, relationship: None, direction, symmetric });
+        };
+        if by_stored_name {
+            return match types.get(&name) {
+                Some(_) => Ok(Side { kind, other, relationship: Some(name), direction, symmetric }),
+                None => Err(LinkError::UnknownType { name, known: types.known() }),
+            };
+        }
         let found = types.iter().find(|known| known.name() == name || known.inverse() == name);
         let Some(found) = found else {
             return Err(LinkError::UnknownType { name, known: types.known() });
@@ -242,7 +285,8 @@ impl Links {
             (false, true) => Some(Direction::Forward),
             (false, false) => Some(Direction::Inverse),
         };
-        Ok(Side { kind, relationship: Some(found.name().to_owned()), direction: named })
+        let relationship = Some(found.name().to_owned());
+        Ok(Side { kind, other, relationship, direction: named, symmetric })
     }
 
     async fn read(
@@ -283,8 +327,11 @@ async fn load(tx: &mut TenantTx, ids: &[Uuid]) -> Result<HashMap<Uuid, StoredLin
 
 struct Side {
     kind: Option<String>,
+    other: Option<Uuid>,
     relationship: Option<String>,
     direction: Option<Direction>,
+    /// Types that are read from the other side as well.
+    symmetric: Vec<String>,
 }
 
 impl Side {
@@ -295,12 +342,14 @@ impl Side {
         after: Uuid,
         limit: usize,
     ) -> Result<Vec<Neighbour>, LinkError> {
+        let also = !self.symmetric.is_empty();
         let sql = match self.direction {
-            Some(Direction::Forward) => FORWARD.to_owned(),
-            Some(Direction::Inverse) => INVERSE.to_owned(),
+            Some(Direction::Forward) if !also => FORWARD.to_owned(),
+            Some(Direction::Inverse) if !also => INVERSE.to_owned(),
             // Each side has an index of its own, so the two are asked apart and merged.
-            None => format!("({FORWARD}) union all ({INVERSE}) order by id limit $6"),
+            _ => format!("({FORWARD}) union all ({INVERSE}) order by id limit $6"),
         };
+        let only = |side| (self.direction.is_some_and(|asked| asked != side)).then_some(&self.symmetric);
         Ok(sqlx::query_as(AssertSqlSafe(sql))
             .bind(&end.kind)
             .bind(end.id)
@@ -308,15 +357,21 @@ impl Side {
             .bind(&self.relationship)
             .bind(after)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(self.other)
+            .bind(only(Direction::Forward))
+            .bind(only(Direction::Inverse))
             .fetch_all(&mut **tx)
             .await?)
     }
 }
 
+// Each takes all values, also the one that only the other side looks at.
 const FORWARD: &str = "
   select id, relationship, target_type as kind, target_id as other, true as forward from entity_links
    where source_type = $1 and source_id = $2 and id > $5
      and ($3::text is null or target_type = $3) and ($4::text is null or relationship = $4)
+     and ($7::uuid is null or target_id = $7)
+     and ($8::text[] is null or relationship = any($8)) and ($9::text[] is null or true)
    order by id limit $6";
 
 // A link of an entity to itself is read forward, once.
@@ -324,6 +379,8 @@ const INVERSE: &str = "
   select id, relationship, source_type as kind, source_id as other, false as forward from entity_links
    where target_type = $1 and target_id = $2 and id > $5
      and ($3::text is null or source_type = $3) and ($4::text is null or relationship = $4)
+     and ($7::uuid is null or source_id = $7)
+     and ($9::text[] is null or relationship = any($9)) and ($8::text[] is null or true)
      and (source_type <> $1 or source_id <> $2)
    order by id limit $6";
 

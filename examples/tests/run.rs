@@ -73,6 +73,32 @@ fn linked_entities() {
 }
 
 #[test]
+fn audit_alone() {
+    let output = Command::new(env!("CARGO_BIN_EXE_audit_alone")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let expected = r#"refused: true
+invoice.paid by user: {"iban":null,"is_paid":false} -> {"iban":"***","is_paid":true}
+exported: 1 event in 2 lines
+sealed: 2 events, intact: true
+"#;
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn offline_trail() {
+    let output = Command::new(env!("CARGO_BIN_EXE_offline_trail")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let expected = "removed: 3
+holds: 5 events under 3 checkpoints of tenant acme, 3 of them removed
+does not hold: the events are not those of checkpoint 3
+does not hold: 4 events are there, and 5 are signed
+does not hold: the checkpoint is of `the key`, which is not trusted
+";
+    assert_eq!(text, expected);
+}
+
 fn encrypted_fields() {
     let output = Command::new(env!("CARGO_BIN_EXE_encrypted_fields")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -104,6 +104,7 @@ pub const AUDIT: Set = Set {
         migration!(2, "platform_lines", "audit/home/0002_platform_lines.sql"),
         migration!(3, "audit_event_fields", "audit/home/0003_audit_event_fields.sql"),
         migration!(4, "audit_seals", "audit/home/0004_audit_seals.sql"),
+        migration!(5, "audit_partitions", "audit/home/0005_audit_partitions.sql"),
     ],
 };
 

@@ -1,6 +1,6 @@
 //! What every request shares.
 
-use formwork_audit::Audit;
+use formwork_audit::{Audit, Denials};
 use formwork_authz::Authz;
 use formwork_entity_links::Links;
 use formwork_tenancy::Tenants;
@@ -21,6 +21,8 @@ pub struct App {
     pub authz: Authz,
     /// The audit trail.
     pub audit: Audit,
+    /// Who was denied what, until it is written.
+    pub denials: Denials,
     /// Links between entities.
     pub links: Links,
     /// Access tokens.
@@ -42,7 +44,8 @@ impl App {
         let audit = Audit::new();
         let links =
             Links::new(authz.clone(), audit.clone(), modules::links::types()?, modules::links::Tables);
+        let denials = Denials::new(audit.clone());
         let (passwords, reports) = (Passwords::new(), Reports::default());
-        Ok(Self { tenants, authz, audit, links, tokens, passwords, reports })
+        Ok(Self { tenants, authz, audit, denials, links, tokens, passwords, reports })
     }
 }

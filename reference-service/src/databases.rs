@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use formwork_migrations::{AUDIT, AUTHZ, ENTITY_LINKS, SERVICE, Set, TENANCY};
 use formwork_tenancy::{
-    ConnectError, ControlPlane, StorageError, Tenants, TenantsBuilder,
+    ConnectError, ControlPlane, Relay, StorageError, Tenants, TenantsBuilder,
     local_postgres::{BinarySearch, LocalPostgres, LocalPostgresError, LocalRole, Settings},
 };
 use sqlx::postgres::PgConnectOptions;
@@ -13,6 +13,9 @@ use sqlx::postgres::PgConnectOptions;
 pub const APP_URL: &str = "DATABASE_URL";
 /// Where the owner's is, for migrations and provisioning: `formwork_owner`.
 pub const OWNER_URL: &str = "DATABASE_OWNER_URL";
+
+/// Where the login is that follows the streams of all tenants: `formwork_relay`.
+pub const RELAY_URL: &str = "DATABASE_RELAY_URL";
 
 /// Names of other databases in which tenants have their homes, with commas between them. The database `eu` is at
 /// `DATABASE_EU_URL` for the service and at `DATABASE_EU_OWNER_URL` for its owner.
@@ -27,6 +30,7 @@ pub const REPLICAS: &str = "FORMWORK_REPLICAS";
 pub struct Databases {
     app: Option<String>,
     owner: Option<String>,
+    relay: Option<String>,
     others: Vec<Other>,
     replicas: Vec<Standbys>,
     local: Option<LocalPostgres>,
@@ -140,7 +144,8 @@ impl Databases {
             Standbys { of: of.to_owned(), urls: read(&variable), variable }
         };
         let replicas = list(&read(REPLICAS).unwrap_or_default()).map(standbys).collect();
-        Self { app: read(APP_URL), owner: read(OWNER_URL), others, replicas, local: None }
+        let (app, owner, relay) = (read(APP_URL), read(OWNER_URL), read(RELAY_URL));
+        Self { app, owner, relay, others, replicas, local: None }
     }
 
     /// The ones that the environment names; when it names none, a private server in the state folder.
@@ -162,8 +167,8 @@ impl Databases {
         let local = LocalPostgres::start(Settings::new(binaries, dir)).await?;
         let url = |role| Some(local.url(role));
         let (others, replicas) = (named.others, named.replicas);
-        let (app, owner) = (url(LocalRole::App), url(LocalRole::Owner));
-        Ok(Self { app, owner, others, replicas, local: Some(local) })
+        let (app, owner, relay) = (url(LocalRole::App), url(LocalRole::Owner), url(LocalRole::Relay));
+        Ok(Self { app, owner, relay, others, replicas, local: Some(local) })
     }
 
     /// As [`named_or_private`](Self::named_or_private), for what needs data that are there: no private database
@@ -238,6 +243,17 @@ impl Databases {
                 )?;
         }
         Ok(control)
+    }
+
+    /// Connects as who follows the streams of the main database.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`], also for a login that may do more than follow.
+    pub async fn relay(&self) -> Result<Relay, DatabaseError> {
+        let named = Named::new(RELAY_URL, "formwork_relay", self.relay.as_deref())?;
+        let connected = Relay::builder().connect_with(named.options.clone()).await;
+        connected.map_err(|error| named.explain(error))
     }
 
     /// Stops what was started.

@@ -1,9 +1,10 @@
 //! The construction-management API.
 //!
 //! A [`modules::Module`] is one folder that declares its permissions, its routes and its linkable types;
-//! [`router`] puts them behind one pipeline; [`app::App`] is what they share; [`cli`] is the program.
+//! [`router`] puts them behind one pipeline; [`app::App`] is what they share; [`background`] is what runs beside them; [`cli`] is the program.
 
 pub mod app;
+pub mod background;
 pub mod cli;
 pub mod databases;
 pub mod http;

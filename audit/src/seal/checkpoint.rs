@@ -1,7 +1,7 @@
 //! A checkpoint: what the tree over a tenant's events was at a moment, signed.
 //!
 //! What is signed is a text of nine lines, so that it can be read, printed and kept anywhere. It names the hash of the
-//! text before it: whoever has one has all before.
+//! text before it: whoever has one has all before. A tombstone has two lines more, which say what may be gone.
 
 use std::fmt;
 
@@ -27,6 +27,27 @@ pub struct Checkpoint {
     at: DateTime<Utc>,
     key: PublicKey,
     succeeds: Option<PublicKey>,
+    tombstone: Option<Tombstone>,
+}
+
+/// What a checkpoint says of events that were removed when their time was over: those under it with a lower identity
+/// than this. Their leaves stay, and with them every proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Tombstone {
+    pub(crate) before: Uuid,
+    pub(crate) events: u64,
+}
+
+impl Tombstone {
+    /// Events with a lower identity may be gone. It is a UUIDv7, and so a moment.
+    pub fn before(&self) -> Uuid {
+        self.before
+    }
+
+    /// How many these were when it was signed.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
 }
 
 impl Checkpoint {
@@ -49,7 +70,13 @@ impl Checkpoint {
             at: at.duration_trunc(TimeDelta::microseconds(1)).unwrap_or(at),
             key,
             succeeds: before.map(|before| before.key).filter(|before| *before != key),
+            tombstone: None,
         }
+    }
+
+    /// The same, as a tombstone.
+    pub(crate) fn burying(self, tombstone: Option<Tombstone>) -> Self {
+        Self { tombstone, ..self }
     }
 
     /// Whose events.
@@ -92,6 +119,11 @@ impl Checkpoint {
         self.succeeds
     }
 
+    /// Which events may be gone, when it is a tombstone.
+    pub fn tombstone(&self) -> Option<&Tombstone> {
+        self.tombstone.as_ref()
+    }
+
     /// Back from its text; none for what [`Display`](fmt::Display) does not write.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
@@ -111,7 +143,14 @@ impl Checkpoint {
             "-" => None,
             key => Some(key.parse().ok()?),
         };
-        let parsed = Self { tenant, number, size, root, previous, at, key, succeeds };
+        let tombstone = match value("removed-before") {
+            None => None,
+            Some(before) => {
+                let before = Uuid::parse_str(before).ok()?;
+                Some(Tombstone { before, events: value("removed-events")?.parse().ok()? })
+            }
+        };
+        let parsed = Self { tenant, number, size, root, previous, at, key, succeeds, tombstone };
         (parsed.to_string() == text).then_some(parsed)
     }
 }
@@ -128,7 +167,10 @@ impl fmt::Display for Checkpoint {
         writeln!(f, "previous {}", or_dash(self.previous.map(|hash| hex::encode(&hash))))?;
         writeln!(f, "at {}", self.at.to_rfc3339_opts(SecondsFormat::Micros, true))?;
         writeln!(f, "key {}", self.key)?;
-        writeln!(f, "succeeds {}", or_dash(self.succeeds.map(|key| key.to_string())))
+        writeln!(f, "succeeds {}", or_dash(self.succeeds.map(|key| key.to_string())))?;
+        let Some(Tombstone { before, events }) = self.tombstone else { return Ok(()) };
+        writeln!(f, "removed-before {before}")?;
+        writeln!(f, "removed-events {events}")
     }
 }
 
@@ -197,7 +239,7 @@ impl SignedCheckpoint {
 /// JSON that is no checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this is no signed checkpoint: it has a body of nine lines, and signatures of 128 hexadecimal digits"
+    "this is no signed checkpoint: it has a body of nine lines or eleven, and signatures of 128 hexadecimal digits"
 )]
 pub struct InvalidCheckpoint;
 
@@ -253,8 +295,12 @@ mod tests {
     fn only_the_text_that_is_written_is_read() {
         let key = SealKey::from_seed(&[1; 32]).public();
         let text = Checkpoint::after(None, tenant(), (5, [3; 32]), Utc::now(), key).to_string();
-        assert!(Checkpoint::parse(&text).is_some());
+        let buried = Tombstone { before: Uuid::from_u128(9), events: 2 };
+        let tombstone = Checkpoint::parse(&text).unwrap().burying(Some(buried)).to_string();
+        assert_eq!(Checkpoint::parse(&tombstone).unwrap().tombstone(), Some(&buried));
         for other in [
+            tombstone.replace("removed-events 2\n", ""),
+            tombstone.replace("removed-events 2", "removed-events 02"),
             text.replace("size 5", "size 05"),
             text.replace("size 5", "size +5"),
             text.replace("previous -", "previous"),

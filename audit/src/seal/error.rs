@@ -27,6 +27,14 @@ pub enum SealError {
         /// As given.
         event: Uuid,
     },
+    /// The event was removed when its time was over; its leaf is still there.
+    #[error("event `{event}` was removed when its time was over, by tombstone {tombstone}")]
+    Removed {
+        /// As given.
+        event: Uuid,
+        /// Number of the checkpoint that covers it.
+        tombstone: u64,
+    },
     /// There is no such checkpoint.
     #[error("there is no checkpoint {number}, or it cannot be read")]
     NoCheckpoint {

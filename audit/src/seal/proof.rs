@@ -48,7 +48,7 @@ impl InclusionProof {
     ///
     /// # Errors
     ///
-    /// [`SealError::NotSealed`], [`SealError::Broken`], or the database's failure.
+    /// [`SealError::NotSealed`], [`SealError::Removed`], [`SealError::Broken`], or the database's failure.
     pub async fn of(tx: &mut TenantTx, event: Uuid) -> Result<Self, SealError> {
         let last = store::last_checkpoint(tx).await?.and_then(|kept| kept.signed());
         let last = last.ok_or(SealError::NotSealed { event })?;
@@ -60,7 +60,8 @@ impl InclusionProof {
         let sql = format!("select {} from audit_events e where e.id = $1", row::selected());
         let row: Option<EventRow> =
             sqlx::query_as(AssertSqlSafe(sql)).bind(event).fetch_optional(&mut **tx).await?;
-        let (Some(position), Some(row)) = (position, row) else { return Err(SealError::NotSealed { event }) };
+        let Some(position) = position else { return Err(SealError::NotSealed { event }) };
+        let Some(row) = row else { return Err(store::why_gone(tx, event, position).await?) };
         let leaves = store::first_leaves(tx, last.checkpoint().size()).await?;
         let path = merkle::inclusion_path(&leaves, position as usize);
         let mut fields = Vec::new();

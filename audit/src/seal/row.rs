@@ -59,7 +59,7 @@ pub(crate) fn selected() -> String {
 pub struct EventRow {
     pub(crate) tenant_id: Uuid,
     pub(crate) id: Uuid,
-    at: DateTime<Utc>,
+    pub(crate) at: DateTime<Utc>,
     actor_type: String,
     actor_id: String,
     action: String,

@@ -3,7 +3,7 @@
 //! INVARIANT: leaves, the checkpoint over them and how far the events were read are written in one transaction. So
 //! wherever a sealer stops, each event has one leaf or is still to come, and no writer of events ever waits for it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use formwork_tenancy::{CursorError, Position, SnapshotCursor, SweepError, TenantTx};
@@ -11,7 +11,8 @@ use futures::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Anchor, Checkpoint, EventRow, Frontier, Hash, SealError, SealKey, SignedCheckpoint,
+    Anchor, Checkpoint, EventRow, Frontier, Hash, SealError, SealKey, SealMetrics, SignedCheckpoint,
+    Tombstone,
     row::EVENTS,
     store::{self, KeptCheckpoint},
 };
@@ -36,6 +37,7 @@ pub struct Sealer {
     anchor: Option<Arc<dyn Anchor>>,
     page: u32,
     most: u64,
+    metrics: Option<SealMetrics>,
 }
 
 /// What one sealing did.
@@ -44,6 +46,7 @@ pub struct Sealed {
     events: u64,
     checkpoint: Option<SignedCheckpoint>,
     is_caught_up: bool,
+    waited: Duration,
 }
 
 impl Sealed {
@@ -57,6 +60,11 @@ impl Sealed {
         self.checkpoint.as_ref()
     }
 
+    /// How long the oldest of these events had waited, by the database's clock.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// Is everything sealed that was committed when it began?
     pub fn is_caught_up(&self) -> bool {
         self.is_caught_up
@@ -68,7 +76,7 @@ impl Sealed {
 struct HasSealed;
 
 /// The tree and what it rests on, while it is built on.
-struct Tree {
+pub(super) struct Tree {
     last: Option<SignedCheckpoint>,
     edge: Frontier,
     position: Position,
@@ -80,7 +88,7 @@ impl Sealer {
 
     /// Signs with this key: 5,000 events in one read, 200,000 in one transaction.
     pub fn new(key: SealKey) -> Self {
-        Self { key, retiring: None, anchor: None, page: 5_000, most: 200_000 }
+        Self { key, retiring: None, anchor: None, page: 5_000, most: 200_000, metrics: None }
     }
 
     /// The key until now: trails whose last checkpoint it has signed get one that both sign, and go on with the new one.
@@ -100,6 +108,13 @@ impl Sealer {
         self
     }
 
+    /// Where visits tell what they have done and found.
+    #[must_use]
+    pub fn metrics(mut self, metrics: SealMetrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
     /// Events in one read, and the most in one transaction.
     #[must_use]
     pub fn limits(mut self, page: u32, most: u64) -> Self {
@@ -107,11 +122,16 @@ impl Sealer {
         self
     }
 
-    /// As [`seal`](Self::seal), for a sweep: comes again by itself for what was left, and to anchor.
+    /// As [`seal`](Self::seal), for a sweep: comes again by itself for what was left, and to anchor. Where homes are
+    /// shared it makes the partitions of the months that come.
     pub fn visit<'a>(&self, tx: &'a mut TenantTx) -> BoxFuture<'a, Result<(), SweepError>> {
         let sealer = self.clone();
         Box::pin(async move {
+            store::prepare_partitions(tx).await?;
             let sealed = sealer.seal(tx).await?;
+            if let Some(metrics) = &sealer.metrics {
+                metrics.visited(tx.tenant_id(), &sealed);
+            }
             let to_anchor = sealer.anchor.is_some() && sealed.checkpoint.is_some();
             if to_anchor || !sealed.is_caught_up {
                 tx.hint(Self::KIND).await?;
@@ -133,18 +153,19 @@ impl Sealer {
             self.anchor_committed(tx, tree.last.as_ref()).await?;
         }
         let before = tree.edge.size();
-        let (skipped, is_caught_up) = self.read_events(tx, &mut tree).await?;
+        let Read { skipped, is_caught_up, oldest } = self.read_events(tx, &mut tree).await?;
         let events = tree.edge.size() - before;
         let is_rotation = tree.last.as_ref().is_some_and(|last| last.checkpoint().key() != self.key.public());
         let checkpoint = match events > 0 || skipped || is_rotation {
-            true => Some(self.sign(tx, &tree, now).await?),
+            true => Some(self.sign(tx, &tree, now, None).await?),
             false => None,
         };
-        Ok(Sealed { events, checkpoint, is_caught_up })
+        let waited = oldest.and_then(|at| (now - at).to_std().ok()).unwrap_or_default();
+        Ok(Sealed { events, checkpoint, is_caught_up, waited })
     }
 
     /// Signs only on top of what it, or the key before it, has signed.
-    fn stand_on(&self, tx: &TenantTx, kept: Option<KeptCheckpoint>) -> Result<Tree, SealError> {
+    pub(super) fn stand_on(&self, tx: &TenantTx, kept: Option<KeptCheckpoint>) -> Result<Tree, SealError> {
         let broken = |what| SealError::Broken { what };
         let Some(kept) = kept else {
             return Ok(Tree { last: None, edge: Frontier::new(), position: Position::beginning() });
@@ -198,11 +219,11 @@ impl Sealer {
         Ok(())
     }
 
-    /// Adds leaves; answers whether events came that had one, and whether there are no more.
-    async fn read_events(&self, tx: &mut TenantTx, tree: &mut Tree) -> Result<(bool, bool), SealError> {
+    /// Adds leaves.
+    async fn read_events(&self, tx: &mut TenantTx, tree: &mut Tree) -> Result<Read, SealError> {
         let most = tree.edge.size().saturating_add(self.most);
         let mut cursor = SnapshotCursor::new(EVENTS, tree.position.clone());
-        let mut skipped = false;
+        let mut read = Read::default();
         let mut scratch = Vec::new();
         loop {
             let page = match cursor.page::<EventRow, _>(&mut **tx, self.page).await {
@@ -216,22 +237,25 @@ impl Sealer {
             };
             let is_end = page.ends_stretch();
             tree.position = page.position().clone();
-            skipped |= add(tx, tree, page.into_rows(), &mut scratch).await?;
+            add(tx, tree, page.into_rows(), &mut scratch, &mut read).await?;
             // What comes meanwhile is for the next time.
             if is_end || tree.edge.size() >= most {
-                return Ok((skipped, is_end));
+                read.is_caught_up = is_end;
+                return Ok(read);
             }
         }
     }
 
-    async fn sign(
+    pub(super) async fn sign(
         &self,
         tx: &mut TenantTx,
         tree: &Tree,
         now: DateTime<Utc>,
+        tombstone: Option<Tombstone>,
     ) -> Result<SignedCheckpoint, SealError> {
         let state = (tree.edge.size(), tree.edge.root());
         let checkpoint = Checkpoint::after(tree.last.as_ref(), tx.tenant_id(), state, now, self.key.public());
+        let checkpoint = checkpoint.burying(tombstone);
         let retiring = checkpoint.succeeds().and(self.retiring.as_ref());
         let signed = SignedCheckpoint::sign(checkpoint, &self.key, retiring);
         store::keep_checkpoint(tx, &signed, &tree.edge, &tree.position.to_string()).await?;
@@ -239,15 +263,26 @@ impl Sealer {
     }
 }
 
-/// Adds what has no leaf yet; answers whether some had one.
+/// What reading the events came to.
+#[derive(Debug, Default)]
+struct Read {
+    /// Did events come that have a leaf?
+    skipped: bool,
+    is_caught_up: bool,
+    /// When the oldest of those was written that got one.
+    oldest: Option<DateTime<Utc>>,
+}
+
+/// Adds what has no leaf yet.
 async fn add(
     tx: &mut TenantTx,
     tree: &mut Tree,
     mut rows: Vec<EventRow>,
     scratch: &mut Vec<u8>,
-) -> Result<bool, SealError> {
+    read: &mut Read,
+) -> Result<(), SealError> {
     if rows.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let sealed: HashSet<Uuid> = store::sealed_among(tx, &ids).await?.into_iter().collect();
@@ -256,5 +291,7 @@ async fn add(
     let hashes: Vec<Hash> = rows.iter().map(|row| row.hash(scratch)).collect();
     hashes.iter().for_each(|hash| tree.edge.push(*hash));
     store::keep_leaves(tx, from, rows.iter().map(|row| row.id).collect(), &hashes).await?;
-    Ok(!sealed.is_empty())
+    read.skipped |= !sealed.is_empty();
+    read.oldest = read.oldest.into_iter().chain(rows.iter().map(|row| row.at)).min();
+    Ok(())
 }

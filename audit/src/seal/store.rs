@@ -108,6 +108,49 @@ pub(crate) async fn keep_leaves(
     Ok(())
 }
 
+/// Why a sealed event is not there: a tombstone, or somebody who had no leave.
+pub(crate) async fn why_gone(tx: &mut TenantTx, event: Uuid, position: i64) -> Result<SealError, SealError> {
+    let tombstone: Option<i64> = sqlx::query_scalar(
+        r"select min(number) from audit_checkpoints
+           where size > $1 and substring(body from '\nremoved-before ([0-9a-f-]{36})\n')::uuid > $2",
+    )
+    .bind(position)
+    .bind(event)
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(match tombstone {
+        Some(number) => SealError::Removed { event, tombstone: number as u64 },
+        None => SealError::Broken { what: "a sealed event is missing" },
+    })
+}
+
+/// Events before this identity that have a leaf and are still there, and those that have none.
+pub(crate) async fn events_before(tx: &mut TenantTx, before: Uuid) -> Result<(u64, u64), SealError> {
+    let (sealed, unsealed): (i64, i64) = sqlx::query_as(
+        "select count(l.position), count(*) - count(l.position)
+           from audit_events e
+           left join audit_leaves l on l.tenant_id = e.tenant_id and l.event_id = e.id
+          where e.id < $1",
+    )
+    .bind(before)
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok((sealed as u64, unsealed as u64))
+}
+
+/// Makes partitions ahead. That they could not be made is the next visit's matter: until then events have a place.
+pub(crate) async fn prepare_partitions(tx: &mut TenantTx) -> Result<(), SealError> {
+    let made = tx.savepoint(|tx| {
+        Box::pin(async move {
+            sqlx::query_scalar::<_, i32>("select prepare_audit_partitions()").fetch_one(&mut **tx).await
+        })
+    });
+    if let Err(error) = made.await? {
+        tracing::warn!(%error, "the audit trail's partitions could not be made");
+    }
+    Ok(())
+}
+
 /// Those of the events that have a leaf already.
 pub(crate) async fn sealed_among(tx: &mut TenantTx, events: &[Uuid]) -> Result<Vec<Uuid>, SealError> {
     let found = sqlx::query_scalar("select event_id from audit_leaves where event_id = any($1)").bind(events);

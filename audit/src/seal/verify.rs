@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, FromRow, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
-    EventRow, Finding, Frontier, Hash, PublicKey, SealError, SignedCheckpoint,
+    EventRow, Finding, Frontier, Hash, PublicKey, SealError, SignedCheckpoint, Tombstone,
     row::{self, EVENTS},
     store::{self, KeptCheckpoint},
 };
@@ -47,8 +47,39 @@ pub struct Verification {
     checkpoints: u64,
     events: u64,
     unsealed: u64,
+    buried: Vec<Buried>,
     findings: Vec<Finding>,
     more: u64,
+}
+
+/// Events that are not there any more, and the tombstone that covers them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Buried {
+    checkpoint: u64,
+    size: u64,
+    tombstone: Tombstone,
+    gone: u64,
+}
+
+impl Buried {
+    /// Number of the checkpoint that is the tombstone.
+    pub fn checkpoint(&self) -> u64 {
+        self.checkpoint
+    }
+
+    /// What it says.
+    pub fn tombstone(&self) -> &Tombstone {
+        &self.tombstone
+    }
+
+    /// How many events are gone under it. Fewer than it says when they are still being removed.
+    pub fn gone(&self) -> u64 {
+        self.gone
+    }
+
+    fn covers(&self, position: u64, event: Uuid) -> bool {
+        position < self.size && event < self.tombstone.before
+    }
 }
 
 impl Verification {
@@ -72,6 +103,11 @@ impl Verification {
         self.unsealed
     }
 
+    /// Tombstones, each with how many events are gone under it and under none before.
+    pub fn buried(&self) -> &[Buried] {
+        &self.buried
+    }
+
     /// What is wrong, in the order in which it was found: checkpoints, leaves, events without a leaf.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
@@ -80,6 +116,12 @@ impl Verification {
     /// Findings that are not told, beyond the first 1,000.
     pub fn more(&self) -> u64 {
         self.more
+    }
+
+    /// Is the event gone by a tombstone? It is counted there.
+    fn bury(&mut self, position: u64, event: Uuid) -> bool {
+        let covering = self.buried.iter_mut().find(|buried| buried.covers(position, event));
+        covering.map(|buried| buried.gone += 1).is_some()
     }
 
     fn add(&mut self, finding: Finding) {
@@ -179,11 +221,16 @@ impl Chain<'_> {
         if !self.follows(number, &signed) {
             found.add(Finding::CheckpointUnlinked { number });
         }
-        if !self.may_sign(&signed) {
+        let (may_sign, is_signed) = (self.may_sign(&signed), signed.is_signed());
+        if !may_sign {
             found.add(Finding::WrongKey { number, key: says.key() });
         }
-        if !signed.is_signed() {
+        if !is_signed {
             found.add(Finding::WrongSignature { number });
+        }
+        if let (Some(tombstone), true) = (says.tombstone(), may_sign && is_signed) {
+            let size = says.size();
+            found.buried.push(Buried { checkpoint: number, size, tombstone: *tombstone, gone: 0 });
         }
         let mark = Mark { number, size: says.size(), root: *says.root() };
         self.key = Some(says.key());
@@ -216,11 +263,11 @@ impl Chain<'_> {
 }
 
 /// A leaf with its event, where that is still there.
-struct Leaf {
-    position: u64,
+pub(super) struct Leaf {
+    pub(super) position: u64,
     event_id: Uuid,
-    hash: Vec<u8>,
-    event: Option<EventRow>,
+    pub(super) hash: Vec<u8>,
+    pub(super) event: Option<EventRow>,
 }
 
 impl<'r> FromRow<'r, PgRow> for Leaf {
@@ -246,19 +293,20 @@ fn select_leaves() -> String {
     )
 }
 
+/// A page of leaves in their order, from a position on.
+pub(super) async fn leaves_from(tx: &mut TenantTx, from: i64, size: i64) -> Result<Vec<Leaf>, SealError> {
+    let page = sqlx::query_as(AssertSqlSafe(select_leaves())).bind(from).bind(size).bind(PAGE);
+    Ok(page.fetch_all(&mut **tx).await?)
+}
+
 /// The leaves against the checkpoints, and the events against the leaves.
 async fn leaves(tx: &mut TenantTx, marks: VecDeque<Mark>, found: &mut Verification) -> Result<(), SealError> {
     let size = marks.iter().map(|mark| mark.size).max().unwrap_or(0);
     let mut walk = Walk { marks, tree: Frontier::new(), next: 0, from: 0, is_whole: true, wrong: Vec::new() };
     walk.pass_marks(found);
-    let (sql, mut scratch) = (select_leaves(), Vec::new());
+    let mut scratch = Vec::new();
     while walk.next < size {
-        let page: Vec<Leaf> = sqlx::query_as(AssertSqlSafe(&*sql))
-            .bind(walk.next as i64)
-            .bind(size as i64)
-            .bind(PAGE)
-            .fetch_all(&mut **tx)
-            .await?;
+        let page = leaves_from(tx, walk.next as i64, size as i64).await?;
         let Some(last) = page.last().map(|leaf| leaf.position) else { break };
         for leaf in page {
             walk.pass(leaf, &mut scratch, found);
@@ -309,6 +357,7 @@ impl Walk {
             return;
         };
         match leaf.event.map(|row| row.hash(scratch)) {
+            None if found.bury(position, event) => {}
             None => found.add(Finding::EventRemoved { position, event }),
             Some(hash) if hash == kept => {}
             Some(_) if self.wrong.len() >= MOST_FINDINGS => {

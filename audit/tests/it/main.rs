@@ -3,12 +3,19 @@
 
 #[path = "../../../examples/check-audit-proof/src/check.rs"]
 mod check;
+mod copy;
+mod denials;
 mod event;
 mod inclusion;
+mod offline;
 mod personal;
+mod reading;
+mod retention;
 mod seal;
 mod tamper;
 mod trail;
+#[path = "../../../examples/check-audit-proof/src/whole.rs"]
+mod whole;
 
 use std::time::Duration;
 

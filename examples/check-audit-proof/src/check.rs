@@ -4,8 +4,8 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-type Hash = [u8; 32];
-type Refused = String;
+pub(crate) type Hash = [u8; 32];
+pub(crate) type Refused = String;
 
 /// Checks a proof against the keys that are trusted; what it proves.
 pub(crate) fn check(proof: &str, trusted: &[String]) -> Result<String, Refused> {
@@ -100,42 +100,53 @@ fn grow(from: u64, to: u64, known: bool, old: &Hash, path: &mut Vec<Hash>) -> Op
     }
 }
 
-struct Checkpoint {
-    tenant: String,
-    number: u64,
-    size: u64,
-    root: Hash,
+pub(crate) struct Checkpoint {
+    pub(crate) tenant: String,
+    pub(crate) number: u64,
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
+    pub(crate) key: String,
+    /// Events that it says may be gone.
+    pub(crate) removed: u64,
+}
+
+/// The one line of a checkpoint with this name.
+pub(crate) fn line_of(signed: &Value, name: &str) -> Result<String, Refused> {
+    let prefix = format!("{name} ");
+    let mut found = text(signed, "body")?.lines().filter_map(|line| line.strip_prefix(&*prefix));
+    let line = found.next().filter(|_| found.next().is_none());
+    line.map(str::to_owned).ok_or(format!("the checkpoint has no one `{name}`"))
 }
 
 impl Checkpoint {
-    fn read(signed: &Value, trusted: &[String]) -> Result<Self, Refused> {
+    pub(crate) fn read(signed: &Value, trusted: &[String]) -> Result<Self, Refused> {
         let body = text(signed, "body")?;
-        let line = |name: &str| {
-            let prefix = format!("{name} ");
-            let mut found = body.lines().filter_map(|line| line.strip_prefix(&*prefix));
-            found
-                .next()
-                .filter(|_| found.next().is_none())
-                .ok_or(format!("the checkpoint has no one `{name}`"))
-        };
+        let line = |name: &str| line_of(signed, name);
         if body.lines().next() != Some("formwork.audit.checkpoint.v1") {
             return Err("the checkpoint has another format".to_owned());
         }
         let key = line("key")?;
-        if !trusted.iter().any(|trusted| trusted == key) {
+        if !trusted.contains(&key) {
             return Err(format!("the checkpoint is of `{key}`, which is not trusted"));
         }
-        signed_by(key, body, text(signed, "signature")?)?;
-        match (line("succeeds")?, signed.get("cosignature").and_then(Value::as_str)) {
+        signed_by(&key, body, text(signed, "signature")?)?;
+        match (&*line("succeeds")?, signed.get("cosignature").and_then(Value::as_str)) {
             ("-", None) => {}
             (key, Some(signature)) => signed_by(key, body, signature)?,
             _ => return Err("a rotation needs two signatures".to_owned()),
         }
         Ok(Self {
-            tenant: line("tenant")?.to_owned(),
+            tenant: line("tenant")?,
             number: line("number")?.parse().map_err(|_| "the number is none")?,
             size: line("size")?.parse().map_err(|_| "the size is none")?,
-            root: bytes(line("root")?)?,
+            root: bytes(&line("root")?)?,
+            removed: match body.contains("\nremoved-before ") {
+                true => {
+                    line("removed-events")?.parse().map_err(|_| "the number of removed events is none")?
+                }
+                false => 0,
+            },
+            key,
         })
     }
 }
@@ -148,7 +159,7 @@ fn signed_by(key: &str, body: &str, signature: &str) -> Result<(), Refused> {
 }
 
 /// The leaf's bytes, and whose event it is.
-fn leaf_bytes(leaf: &Value) -> Result<(Vec<u8>, String), Refused> {
+pub(crate) fn leaf_bytes(leaf: &Value) -> Result<(Vec<u8>, String), Refused> {
     if text(leaf, "format")? != "formwork.audit.event.v1" {
         return Err("the event has another format".to_owned());
     }
@@ -182,11 +193,11 @@ fn part<'a>(value: &'a Value, name: &str) -> Result<&'a Value, Refused> {
     value.get(name).ok_or_else(|| format!("the proof has no `{name}`"))
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str, Refused> {
+pub(crate) fn text<'a>(value: &'a Value, name: &str) -> Result<&'a str, Refused> {
     part(value, name)?.as_str().ok_or_else(|| format!("`{name}` is no text"))
 }
 
-fn bytes<const N: usize>(hex: &str) -> Result<[u8; N], Refused> {
+pub(crate) fn bytes<const N: usize>(hex: &str) -> Result<[u8; N], Refused> {
     let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
     let read = || {
         let all: Vec<u8> = (0..N).map(|n| byte(n * 2)).collect::<Option<_>>()?;
@@ -195,10 +206,10 @@ fn bytes<const N: usize>(hex: &str) -> Result<[u8; N], Refused> {
     read().ok_or_else(|| format!("`{hex}` is not {N} bytes"))
 }
 
-fn node(left: &Hash, right: &Hash) -> Hash {
+pub(crate) fn node(left: &Hash, right: &Hash) -> Hash {
     hash(&[&[1], left, right])
 }
 
-fn hash(parts: &[&[u8]]) -> Hash {
+pub(crate) fn hash(parts: &[&[u8]]) -> Hash {
     parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize().into()
 }

@@ -1,16 +1,23 @@
-//! `formwork audit seal`, `verify` and `prove`: the seals of a tenant's trail.
+//! `formwork audit`: the seals of a tenant's trail, the trail as a file, and what goes when its time is over.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use ed25519_dalek::{SigningKey, pkcs8::DecodePrivateKey};
-use formwork_audit::seal::{
-    ConsistencyProof, FileAnchor, InclusionProof, PublicKey, SealKey, Sealer, Verification, Verifier,
+use formwork_audit::{
+    EXPORTED, Event,
+    seal::{
+        ConsistencyProof, FileAnchor, InclusionProof, OfflineTrail, PublicKey, SealKey, Sealer, Verification,
+        Verifier,
+    },
 };
 use formwork_tenancy::{Actor, Session, Tenant, TenantTx, Tenants};
 use uuid::Uuid;
 
-use super::{Failure, say};
+use super::{Failure, audit_export::Export, audit_remove::RemoveOld, say};
 use crate::{databases::Databases, token};
 
 #[derive(Debug, Subcommand)]
@@ -21,6 +28,13 @@ pub(super) enum Audit {
     Verify(Verify),
     /// Print the proof that an event is in the trail, or that the trail has only grown, as JSON.
     Prove(Prove),
+    /// Write the sealed trail into a file that `check-audit-proof` verifies without the database.
+    Trail(Trail),
+    /// Write a tenant's trail into a file; that stands in the trail.
+    Export(Export),
+    /// Remove events whose time is over, under a signed tombstone: what remains is proven as before. Needs
+    /// DATABASE_OWNER_URL; a tenant on legal hold keeps its events.
+    RemoveOld(RemoveOld),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +84,15 @@ pub(super) struct Prove {
     to: Option<u64>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Trail {
+    /// The tenant's slug.
+    tenant: String,
+    /// File to write, which must not be there.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
 impl Audit {
     pub(super) async fn run(self, state: &Path) -> Result<(), Failure> {
         let databases = Databases::named_or_made_before(state).await?;
@@ -84,6 +107,9 @@ impl Audit {
             Self::Seal(seal) => seal.run(&tenants, state).await,
             Self::Verify(verify) => verify.run(&tenants, state).await,
             Self::Prove(prove) => prove.run(&tenants).await,
+            Self::Trail(trail) => trail.run(&tenants).await,
+            Self::Export(export) => export.run(&tenants).await,
+            Self::RemoveOld(remove) => remove.run(databases, &tenants, state).await,
         };
         tenants.close().await;
         outcome
@@ -164,6 +190,9 @@ impl Verify {
         if found.more() > 0 {
             say!("and {} more", found.more());
         }
+        for buried in found.buried().iter().filter(|buried| buried.gone() > 0) {
+            say!("{} events are gone under tombstone {}", buried.gone(), buried.checkpoint());
+        }
         let (events, checkpoints, unsealed) = (found.events(), found.checkpoints(), found.unsealed());
         say!(
             "`{}`: {events} events, {checkpoints} checkpoints, {unsealed} events not sealed yet",
@@ -192,19 +221,40 @@ impl Prove {
     }
 }
 
-async fn find(tenants: &Tenants, slug: &str) -> Result<Tenant, Failure> {
+impl Trail {
+    async fn run(&self, tenants: &Tenants) -> Result<(), Failure> {
+        let tenant = find(tenants, &self.tenant).await?;
+        let made = std::fs::File::create_new(&self.output);
+        let mut file =
+            made.map_err(|error| format!("`{}` cannot be written: {error}", self.output.display()))?;
+        // Whoever takes the trail away stands in it; the event is sealed later, and not in the file.
+        let mut tx = tenants.begin(&session(&tenant)).await?;
+        let exported = Event::of(&EXPORTED).after(serde_json::json!({"format": "trail"}));
+        formwork_audit::Audit::new().record(&mut tx, exported).await?;
+        tx.commit().await?;
+        let mut tx = tenants.begin_read(&session(&tenant)).await?;
+        let mut trail = OfflineTrail::new();
+        while let Some(piece) = trail.next(&mut tx).await? {
+            file.write_all(piece.as_bytes())?;
+        }
+        say!("`{}`: {} events", self.tenant, trail.events());
+        Ok(())
+    }
+}
+
+pub(super) async fn find(tenants: &Tenants, slug: &str) -> Result<Tenant, Failure> {
     Ok(tenants.by_slug(slug).await?.ok_or_else(|| format!("there is no tenant `{slug}`"))?)
 }
 
-fn session(tenant: &Tenant) -> Session {
+pub(super) fn session(tenant: &Tenant) -> Session {
     Session::new(tenant, Actor::system("audit"))
 }
 
-fn default_key(state: &Path) -> PathBuf {
+pub(super) fn default_key(state: &Path) -> PathBuf {
     state.join("audit-seal.pem")
 }
 
-fn read_key(path: &Path) -> Result<SealKey, Failure> {
+pub(super) fn read_key(path: &Path) -> Result<SealKey, Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         format!("the key `{name}` cannot be read: {error}; name another one, or seal first")
@@ -213,6 +263,6 @@ fn read_key(path: &Path) -> Result<SealKey, Failure> {
     Ok(SealKey::from_seed(&key.to_bytes()))
 }
 
-fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn unusable(path: &Path, error: &std::io::Error) -> Failure {
     format!("the anchor `{}` cannot be used: {error}", path.display()).into()
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
+    background::Background,
     databases::Databases,
     modules::members::{self, NewMember, Role},
     token::Tokens,
@@ -94,7 +95,8 @@ impl Demo {
             () = stop.asked() => return Ok(()),
         };
         print_greeting(listener.local_addr()?.port(), state, databases.is_private());
-        let outcome = serve(listener, app, &mut stop).await;
+        let background = Background::start(&app);
+        let outcome = serve(listener, app, background, &mut stop).await;
         databases.stop().await;
         outcome
     }

@@ -1,12 +1,15 @@
 //! The program: one command a file. An error is one sentence on standard error, with the remedy.
 
 mod audit;
+mod audit_export;
+mod audit_remove;
 mod authz;
 mod demo;
 mod doctor;
 mod failure;
 mod import;
 mod migrate;
+mod sealing;
 mod serve;
 mod tenant;
 mod tenant_api_key;
@@ -17,6 +20,7 @@ mod tenant_leave;
 mod tenant_life;
 mod tenant_move;
 mod tenant_order;
+mod worker;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -42,6 +46,8 @@ enum Command {
     Demo(demo::Demo),
     /// Serve, on the database that DATABASE_URL names.
     Serve(serve::Serve),
+    /// Seal the audit trails, beside what serves.
+    Worker(worker::Worker),
     /// Bring the database that DATABASE_OWNER_URL names up to date.
     Migrate(migrate::Migrate),
     /// Look whether every wall between the tenants is where it should be.
@@ -49,7 +55,7 @@ enum Command {
     /// Make tenants and members.
     #[command(subcommand)]
     Tenant(tenant::Tenant),
-    /// Seal the trails of tenants, verify them, and prove what is in them.
+    /// Seal the trails of tenants, verify and export them, and prove what is in them.
     #[command(subcommand)]
     Audit(audit::Audit),
     /// Import files.
@@ -89,6 +95,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Authz(authz) => authz.run(state).await,
         Command::Demo(demo) => demo.run(&state()?).await,
         Command::Serve(serve) => serve.run(&state()?).await,
+        Command::Worker(worker) => worker.run(&state()?).await,
         Command::Migrate(migrate) => migrate.run(&state()?).await,
         Command::Doctor(doctor) => doctor.run(&state()?).await,
         Command::Tenant(tenant) => tenant.run(&state()?).await,
@@ -101,7 +108,7 @@ impl Command {
     /// A terminal is for the command's own words: that a statement was slow belongs in a server's log.
     fn default_log(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info",
+            Self::Serve(_) | Self::Worker(_) => "info",
             _ => "warn,sqlx=error",
         }
     }

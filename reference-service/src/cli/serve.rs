@@ -9,9 +9,10 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{Failure, say};
+use super::{Failure, say, sealing::Sealing};
 use crate::{
     app::App,
+    background::Background,
     databases::{Databases, sets},
     router::router,
     token::Tokens,
@@ -48,6 +49,8 @@ pub(super) struct Serve {
     /// Serve although the doctor finds fault with the database login.
     #[arg(long)]
     despite_the_doctor: bool,
+    #[command(flatten)]
+    sealing: Sealing,
 }
 
 impl Serve {
@@ -77,8 +80,10 @@ impl Serve {
         };
         self.examine(&tenants).await?;
         let app = App::new(tenants, Tokens::open(&state.join("signing-key.pem"))?)?;
+        let mut background = Background::start(&app);
+        self.sealing.begin(&databases, &mut background).await?;
         say!("formwork listens on http://{}", listener.local_addr()?);
-        serve(listener, app, &mut stop).await
+        serve(listener, app, background, &mut stop).await
     }
 }
 
@@ -116,7 +121,12 @@ pub(super) async fn listen(address: SocketAddr, option: &str) -> Result<TcpListe
 }
 
 /// Serves until a stop is asked for, then lets requests end; asked twice, it does not wait for them.
-pub(super) async fn serve(listener: TcpListener, app: App, stop: &mut Stop) -> Result<(), Failure> {
+pub(super) async fn serve(
+    listener: TcpListener,
+    app: App,
+    background: Background,
+    stop: &mut Stop,
+) -> Result<(), Failure> {
     let tenants = app.tenants.clone();
     let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
     let (drain, draining) = tokio::sync::oneshot::channel::<()>();
@@ -136,6 +146,7 @@ pub(super) async fn serve(listener: TcpListener, app: App, stop: &mut Stop) -> R
             serving.abort();
         }
     }
+    background.stop().await;
     // Waits for connections that are in use, which a request that hangs would keep.
     let _ = tokio::time::timeout(CLOSE, tenants.close()).await;
     Ok(())

@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use formwork_audit::Target;
 use formwork_authz::{Decision, Grant, Object, RequireError};
 use formwork_tenancy::{CommitToken, Session, TenantTx};
 
@@ -189,8 +190,14 @@ impl Work {
         Ok(token)
     }
 
+    /// Notes for the audit trail that the caller was denied: written when this transaction is long over.
+    pub fn note_denial(&self, permission: &str, target: impl Into<Target>) {
+        self.caller.app.denials.note(self.tx.session(), permission, target);
+    }
+
     /// The one place that decides between 403 and 404.
     async fn refusal(&mut self, permission: &str, object: &Object) -> Result<ApiError, ApiError> {
+        self.note_denial(permission, object);
         let visible = permission != "view" && self.may("view", object).await?;
         Ok(match visible {
             true => ApiError::permission_denied(permission, object.object_type()),

@@ -131,7 +131,7 @@ async fn caller_of(app: &App, access: Access, parts: &mut Parts) -> Result<Calle
     let tenant = match app.tenants.resolve(parts).await {
         Ok(tenant) => tenant,
         Err(error) => {
-            report_mismatch(app, &error, claims.sub);
+            report(app, &error, claims.sub);
             return Err(error.into());
         }
     };
@@ -176,14 +176,24 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
 }
 
 /// Kept on the platform's side, after the answer: it belongs to no tenant's own trail.
-fn report_mismatch(app: &App, error: &ResolveError, subject: Uuid) {
-    if let ResolveError::Mismatch { host, claimed, named, .. } = error {
-        let detail = serde_json::json!({"host": host, "token_tenant": claimed, "subject": subject});
-        let (tenants, named) = (app.tenants.clone(), *named);
-        app.reports.begin(async move {
-            if let Err(error) = tenants.record_security_event("tenant-mismatch", Some(named), detail).await {
-                tracing::warn!(%error, "a security event could not be kept");
-            }
-        });
-    }
+fn report(app: &App, error: &ResolveError, subject: Uuid) {
+    let (kind, named, detail) = match error {
+        ResolveError::Mismatch { host, claimed, named, .. } => {
+            let detail = serde_json::json!({"host": host, "token_tenant": claimed, "subject": subject});
+            ("tenant-mismatch", Some(*named), detail)
+        }
+        ResolveError::UnknownHost { host } => {
+            ("unknown-tenant", None, serde_json::json!({"host": host, "subject": subject}))
+        }
+        ResolveError::UnknownName { .. } | ResolveError::UnknownTenant => {
+            ("unknown-tenant", None, serde_json::json!({"subject": subject}))
+        }
+        _ => return,
+    };
+    let tenants = app.tenants.clone();
+    app.reports.begin(async move {
+        if let Err(error) = tenants.record_security_event(kind, named, detail).await {
+            tracing::warn!(%error, "a security event could not be kept");
+        }
+    });
 }

@@ -43,6 +43,8 @@ async fn a_write_leaves_one_event() {
     let task = ada.task("T", board, columns[0]).await;
     let beside = ada.link(("project", other), "relates", ("task", task)).await;
     let task_body = json!({"title": "New", "board_id": board});
+    // That the trail is read stands in it too, once a day for each question.
+    trail(&ada).await;
     let writes = [
         ("project.created", "project", Ask::post("/api/v1/projects", json!({"name": "New"}))),
         (
@@ -161,7 +163,12 @@ async fn filters_and_cursor_go_together() {
     let at = |event: &Value| event["at"].as_str().unwrap().to_owned();
     let middle = at(&all[4]);
     let encoded = middle.replace('+', "%2B");
-    let ids = |events: &[Value]| events.iter().map(|event| event["id"].to_string()).collect::<Vec<_>>();
+    // What was asked stands in the trail itself, and is another matter.
+    let ids = |events: &[Value]| {
+        let told = events.iter().filter(|event| event["action"] != "audit.read");
+        told.map(|event| event["id"].to_string()).collect::<Vec<_>>()
+    };
+    let all: Vec<Value> = all.into_iter().filter(|event| event["action"] != "audit.read").collect();
     let where_ =
         |keep: &dyn Fn(&Value) -> bool| ids(&all.iter().filter(|e| keep(e)).cloned().collect::<Vec<_>>());
     let time = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap();
@@ -210,4 +217,102 @@ async fn a_wrong_filter_is_refused() {
             answer.problem(422, "invalid-request");
         }
     }
+}
+
+#[tokio::test]
+async fn who_reads_and_who_exports_the_trail_stands_in_it() {
+    let (site, ada) = site().await;
+    let eve = site.member("eve", Role::Compliance).await;
+    let project = ada.project("Bridge").await;
+    eve.get(format!("/api/v1/audit?filter[target]=project:{project}&filter[outcome]=success")).await.is(200);
+    eve.get("/api/v1/audit?filter[outcome]=lost").await.refuses("filter[outcome]");
+    let body = json!({"format": "csv", "filter": {"action": "project.created"}});
+    let file = eve.post("/api/v1/audit/exports", body).await.is(200);
+    assert_eq!(file.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert_eq!(file.header("content-disposition"), Some("attachment; filename=\"audit.csv\""));
+    assert_eq!((file.header("x-total-events"), file.body.lines().count()), (Some("1"), 2));
+    let told: Vec<Value> = trail(&ada).await.into_iter().take(2).collect();
+    for (event, action) in told.iter().zip(["audit.exported", "audit.read"]) {
+        assert_eq!((&event["action"], &event["actor"]["id"]), (&json!(action), &json!(eve.id.to_string())));
+    }
+    let filter = json!({"outcome": "success", "target": {"type": "project", "id": project.to_string()}});
+    assert_eq!(told[1]["after"], filter);
+    // One event by its identity, as in the list.
+    let one = ada.get(format!("/api/v1/audit/{}", told[0]["id"].as_str().unwrap())).await.is(200);
+    assert_eq!(one.json(), told[0]);
+    ada.get(format!("/api/v1/audit/{}", uuid::Uuid::now_v7())).await.problem(404, "not-found");
+    ada.post("/api/v1/audit/exports", json!({"format": "xml"})).await.is(422);
+    let refused = json!({"format": "csv", "filter": {"actor": "ada"}});
+    ada.post("/api/v1/audit/exports", refused).await.refuses("/filter/actor");
+}
+
+#[tokio::test]
+async fn an_export_is_whole_however_many_pieces_it_has() {
+    let (site, ada) = site().await;
+    site.execute(
+        "insert into audit_events (id, actor_type, actor_id, action, reason)
+         select ('01970000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, 'user', 'x', 'step.done', '=1+' || n
+           from generate_series(1, 450) n",
+    )
+    .await;
+    let only = json!({"action": "step.done"});
+    let lines = |body: &str| body.lines().map(str::to_owned).collect::<BTreeSet<String>>();
+    let file = ada.post("/api/v1/audit/exports", json!({"format": "ndjson", "filter": only})).await.is(200);
+    assert_eq!((file.header("x-total-events"), lines(&file.body).len()), (Some("450"), 450));
+    let file = ada.post("/api/v1/audit/exports", json!({"format": "csv", "filter": only})).await.is(200);
+    assert_eq!(lines(&file.body).len(), 451);
+    assert_eq!(file.body.matches(",\"'=1+").count(), 450, "no cell is a formula");
+}
+
+/// For whoever may see the thing, without what only the trail tells, and without what a link would give away.
+#[tokio::test]
+async fn the_history_of_a_thing_is_told_to_who_may_see_all_that_it_is_about() {
+    let (site, ada) = site().await;
+    let (project, hidden) = (ada.project("Bridge").await, ada.project("Hidden").await);
+    let mia = site.member("mia", Role::Member).await;
+    site.relate(&format!("project:{project}#observer@user:{}", mia.id)).await;
+    ada.patch(format!("/api/v1/projects/{project}"), json!({"name": "Tunnel"})).await.is(200);
+    ada.link(("project", hidden), "blocks", ("project", project)).await;
+    let actions = async |reader: &Member| -> Vec<String> {
+        let rows = reader.walk(&format!("/api/v1/projects/{project}/history?limit=1")).await;
+        rows.iter().map(|row| row["action"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(actions(&ada).await, ["entity.linked", "project.updated", "project.created"]);
+    assert_eq!(actions(&mia).await, ["project.updated", "project.created"]);
+    let row = mia.walk(&format!("/api/v1/projects/{project}/history?limit=200")).await[0].clone();
+    assert_eq!(row["after"]["name"], "Tunnel");
+    for field in ["ip", "user_agent", "evidence", "correlation_id"] {
+        assert_eq!(row.get(field), None, "{field} is for who reads the trail");
+    }
+    mia.get(format!("/api/v1/projects/{hidden}/history")).await.problem(404, "not-found");
+}
+
+/// Nothing of the refused request is stored; the denial is, once it is over.
+#[tokio::test]
+async fn denials_are_written_beside_the_requests_and_summed() {
+    let (site, ada) = site().await;
+    let project = ada.project("Bridge").await;
+    let mia = site.member("mia", Role::Member).await;
+    site.relate(&format!("project:{project}#observer@user:{}", mia.id)).await;
+    for _ in 0..3 {
+        let ask = Ask::delete(format!("/api/v1/projects/{project}")).header("x-correlation-id", "no");
+        mia.send(ask).await.problem(403, "permission-denied");
+    }
+    let other = ada.project("Other").await;
+    mia.post("/api/v1/links", link(("project", project), "blocks", ("project", other)))
+        .await
+        .problem(403, "permission-denied");
+    let app = &site.service.app;
+    assert_eq!(app.denials.counts().noted, 4);
+    app.denials.flush(&app.tenants).await;
+    let denied = ada.walk("/api/v1/audit?limit=200&filter[outcome]=denied").await;
+    let told: u64 = denied.iter().map(|event| event["after"]["count"].as_u64().unwrap()).sum();
+    assert_eq!(told, 4);
+    let delete = denied.iter().find(|event| event["after"]["permission"] == "delete").unwrap();
+    assert_eq!(delete["targets"], json!([{"type": "project", "id": project.to_string()}]));
+    assert_eq!(
+        (&delete["actor"]["id"], &delete["correlation_id"]),
+        (&json!(mia.id.to_string()), &json!("no"))
+    );
+    assert_eq!(app.denials.counts().dropped, 0);
 }

@@ -241,3 +241,29 @@ async fn a_token_at_the_wrong_host_is_remembered() {
     assert_eq!(detail["subject"], json!(bob.id));
     assert_eq!(detail["token_tenant"], json!(b.tenant.id()));
 }
+
+#[tokio::test]
+async fn a_token_at_an_unknown_host_is_remembered_and_no_token_is_not() {
+    let service = Service::start().await;
+    let bob = service.tenant("b", Isolation::Shared).await.member("bob", Role::Owner).await;
+    let nowhere = format!("nobody.{}", formwork_tenancy::testing::BASE_DOMAIN);
+    let ask = |token| service.ask(&nowhere, token, Ask::get("/api/v1/tenant"));
+    ask(None).await.is(401);
+    ask(Some(&bob.token)).await.is(404);
+    let mut owner = service.owner().await;
+    let remembered = async {
+        loop {
+            let found: Vec<(String, serde_json::Value)> =
+                sqlx::query_as("select kind, detail from platform.security_events")
+                    .fetch_all(&mut owner)
+                    .await
+                    .unwrap();
+            if !found.is_empty() {
+                break found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let found = tokio::time::timeout(std::time::Duration::from_secs(20), remembered).await.unwrap();
+    assert_eq!(found, [("unknown-tenant".to_owned(), json!({"host": nowhere, "subject": bob.id}))]);
+}

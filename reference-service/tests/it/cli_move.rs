@@ -27,6 +27,11 @@ impl Two {
         Done::of(&mut self.command(arguments).await)
     }
 
+    /// The main database, for this login.
+    pub(crate) async fn url(&self, role: LocalRole) -> String {
+        cluster().await.url_of(role, self.db.name())
+    }
+
     /// The program, told of both databases.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Command {
         let cluster = cluster().await;

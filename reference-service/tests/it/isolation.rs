@@ -29,6 +29,7 @@ enum Kind {
     Second,
     Person,
     Link,
+    Event,
 }
 
 /// One route: a request that succeeds with the tenant's own ids, and what another tenant's id in each place gets.
@@ -44,6 +45,18 @@ struct Entry {
 const ENTRIES: &[Entry] = &[
     Entry { route: "GET /api/v1/tenant", success: 200, places: &[], ask: |_| Ask::get("/api/v1/tenant") },
     Entry { route: "GET /api/v1/audit", success: 200, places: &[], ask: |_| Ask::get("/api/v1/audit") },
+    Entry {
+        route: "GET /api/v1/audit/{id}",
+        success: 200,
+        places: &[("path.id", Kind::Event, 404)],
+        ask: |ids| Ask::get(format!("/api/v1/audit/{}", ids.at("path.id"))),
+    },
+    Entry {
+        route: "POST /api/v1/audit/exports",
+        success: 200,
+        places: &[],
+        ask: |_| Ask::post("/api/v1/audit/exports", json!({"format": "ndjson"})),
+    },
     Entry { route: "GET /api/v1/projects", success: 200, places: &[], ask: |_| Ask::get("/api/v1/projects") },
     Entry {
         route: "POST /api/v1/projects",
@@ -147,6 +160,12 @@ const ENTRIES: &[Entry] = &[
         },
     },
     Entry {
+        route: "GET /api/v1/links",
+        success: 200,
+        places: &[("query.source", Kind::Project, 404)],
+        ask: |ids| Ask::get(format!("/api/v1/links?source=project:{}", ids.at("query.source"))),
+    },
+    Entry {
         route: "POST /api/v1/links",
         success: 201,
         places: &[("body.source.id", Kind::Project, 404), ("body.target.id", Kind::Task, 404)],
@@ -192,6 +211,24 @@ const ENTRIES: &[Entry] = &[
         success: 200,
         places: &[("path.id", Kind::Board, 404)],
         ask: |ids| Ask::get(format!("/api/v1/task-boards/{}/linked/*", ids.at("path.id"))),
+    },
+    Entry {
+        route: "GET /api/v1/projects/{id}/history",
+        success: 200,
+        places: &[("path.id", Kind::Project, 404)],
+        ask: |ids| Ask::get(format!("/api/v1/projects/{}/history", ids.at("path.id"))),
+    },
+    Entry {
+        route: "GET /api/v1/tasks/{id}/history",
+        success: 200,
+        places: &[("path.id", Kind::Task, 404)],
+        ask: |ids| Ask::get(format!("/api/v1/tasks/{}/history", ids.at("path.id"))),
+    },
+    Entry {
+        route: "GET /api/v1/task-boards/{id}/history",
+        success: 200,
+        places: &[("path.id", Kind::Board, 404)],
+        ask: |ids| Ask::get(format!("/api/v1/task-boards/{}/history", ids.at("path.id"))),
     },
     Entry {
         route: "GET /api/v1/projects/{id}/graph",
@@ -260,6 +297,7 @@ struct Things {
     second: Uuid,
     person: Uuid,
     link: Uuid,
+    event: Uuid,
 }
 
 impl Things {
@@ -271,7 +309,8 @@ impl Things {
         let second = maker.task("Second", board, column).await;
         let task = maker.task("Third", board, column).await;
         let link = maker.link(("project", project), "relates", ("task", task)).await;
-        Self { project, board, column, task, first, second, person, link }
+        let event = uuid(&maker.get("/api/v1/audit?limit=1").await.is(200).json()["data"][0]["id"]);
+        Self { project, board, column, task, first, second, person, link, event }
     }
 
     fn get(&self, kind: Kind) -> Uuid {
@@ -284,6 +323,7 @@ impl Things {
             Kind::Second => self.second,
             Kind::Person => self.person,
             Kind::Link => self.link,
+            Kind::Event => self.event,
         }
     }
 }

@@ -222,7 +222,7 @@ impl Site {
         let mut tx = self.service.app.tenants.begin_read(&session).await.unwrap();
         let tables: Vec<String> = sqlx::query_scalar(
             "select c.oid::regclass::text from pg_class c
-              where c.relkind in ('r', 'p')
+              where c.relkind in ('r', 'p') and not c.relispartition
                 and (c.relnamespace = $1::text::regnamespace
                      or c.oid in ('platform.outbox'::regclass, 'platform.permission_changes'::regclass))",
         )

@@ -256,3 +256,56 @@ async fn a_graph_goes_through_what_may_be_seen() {
     ada.get(format!("/api/v1/projects/{}/graph?depth=6", chain[0])).await.refuses("depth");
     mia.get(format!("/api/v1/projects/{}/graph", chain[2])).await.problem(404, "not-found");
 }
+
+#[tokio::test]
+async fn links_are_listed_by_source_by_target_and_between_two() {
+    let (_, ada) = site().await;
+    let (one, two, three) = (ada.project("1").await, ada.project("2").await, ada.project("3").await);
+    let (a, b, c) = (("project", one), ("project", two), ("project", three));
+    let blocks = ada.link(a, "blocks", b).await;
+    let blocked = ada.link(c, "blocks", a).await;
+    let relates = ada.link(b, "relates", a).await;
+    let answers = ada.link(a, "answers", c).await;
+    let ids = async |query: String| -> Vec<Uuid> {
+        let rows = ada.walk(&format!("/api/v1/links?limit=1&{query}")).await;
+        rows.iter().map(|row| uuid(&row["id"])).collect()
+    };
+    assert_eq!(ids(format!("source=project:{one}")).await, [blocks, relates, answers]);
+    assert_eq!(ids(format!("target=project:{one}")).await, [blocked, relates], "each end of a symmetric one");
+    assert_eq!(ids(format!("source=project:{one}&relationship=blocks")).await, [blocks]);
+    assert_eq!(ids(format!("target=project:{one}&relationship=blocks")).await, [blocked]);
+    assert_eq!(ids(format!("source=project:{one}&target=project:{three}")).await, [answers]);
+    assert_eq!(ids(format!("source=project:{one}&target=project:{two}")).await, [blocks, relates]);
+    for query in [
+        String::new(),
+        "source=project".to_owned(),
+        "source=user:x".to_owned(),
+        format!("source=user:{one}"),
+        format!("source=project:{one}&relationship=eats"),
+        format!("source=project:{one}&depth=2"),
+    ] {
+        ada.get(format!("/api/v1/links?{query}")).await.is(422);
+    }
+}
+
+#[tokio::test]
+async fn what_is_removed_takes_its_links_along() {
+    let (site, ada) = site().await;
+    let (one, two) = (ada.project("1").await, ada.project("2").await);
+    let gone = ada.link(("project", one), "blocks", ("project", two)).await;
+    ada.delete(format!("/api/v1/projects/{one}")).await.is(204);
+    ada.delete(format!("/api/v1/links/{gone}")).await.problem(404, "not-found");
+    assert!(
+        site.rows().await.get("entity_links").is_none_or(Vec::is_empty),
+        "{:?}",
+        site.rows().await.keys()
+    );
+    let actions: Vec<Value> = ada
+        .walk("/api/v1/audit?limit=200")
+        .await
+        .into_iter()
+        .take(2)
+        .map(|event| event["action"].clone())
+        .collect();
+    assert_eq!(actions, ["project.deleted", "entity.unlinked"]);
+}

@@ -6,6 +6,7 @@ mod auth;
 mod cli;
 mod cli_archive;
 mod cli_audit;
+mod cli_audit_trail;
 mod cli_authz;
 mod cli_authz_schema;
 mod cli_demo;

@@ -53,12 +53,17 @@ fn new_on(board: Uuid) -> Value {
 const ACTIONS: &[Action] = &[
     ("tenant: see", |_| Ask::get("/api/v1/tenant")),
     ("audit: read", |_| Ask::get("/api/v1/audit")),
+    ("audit: export", |_| Ask::post("/api/v1/audit/exports", json!({"format": "csv"}))),
     ("projects: list", |_| Ask::get("/api/v1/projects")),
     ("project: make", |_| Ask::post("/api/v1/projects", json!({"name": "New"}))),
     ("project: see", |t| Ask::get(one("projects", t.project))),
     ("project: change", |t| change(one("projects", t.project), "name", "Changed")),
     ("project: archive", |t| change(one("projects", t.project), "status", "archived")),
     ("project: what it is linked to", |t| Ask::get(one("projects", t.project) + "/linked/*")),
+    ("project: its history", |t| Ask::get(one("projects", t.project) + "/history")),
+    ("project: links of which it is the source", |t| {
+        Ask::get(format!("/api/v1/links?source=project:{}", t.project))
+    }),
     ("board: make", |_| Ask::post("/api/v1/task-boards", json!({"name": "B"}))),
     ("board: make in the project", |t| {
         Ask::post("/api/v1/task-boards", json!({"name": "B", "project_id": t.project}))

@@ -25,6 +25,8 @@ const DEFINERS: &[&str] = &[
     "platform.active_tenants(uuid, integer)",
     "platform.hold_home(uuid, bigint)",
     "platform.home_versions(uuid)",
+    // Of any home: takes nothing, and makes the partitions of the months that come.
+    "prepare_audit_partitions()",
 ];
 
 /// Triggers that must fire for replication roles too: the logs that others rest on.
@@ -41,6 +43,7 @@ const ALWAYS_TRIGGERS: &[&str] = &[
     "audit_events.append_only",
     "audit_leaves.append_only",
     "audit_checkpoints.append_only",
+    "audit_targets.append_only",
 ];
 
 /// The tables of `platform` in which tenants' rows stand together, under row security.

@@ -46,7 +46,9 @@ fact as (
    where relkind in ('r', 'p', 'v', 'm', 'f', 'c')
   union all
   select home, format('index %s on %s%s: %s', relation.relname, t.relname,
-           case when indisvalid then '' else ' invalid' end, pg_get_indexdef(indexrelid))
+           case when indisvalid then '' else ' invalid' end,
+           -- That of a partitioned table is written so, and is one all the same.
+           replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON '))
     from relation join pg_index i on i.indexrelid = relation.oid join pg_class t on t.oid = i.indrelid
   union all
   select home, format('constraint %s on %s%s: %s', conname, relname,

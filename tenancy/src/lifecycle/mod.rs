@@ -23,6 +23,7 @@ mod ledger;
 mod order;
 mod purge;
 mod report;
+mod retention;
 mod shred;
 mod steps;
 mod transition;

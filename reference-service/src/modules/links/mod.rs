@@ -2,13 +2,14 @@
 
 mod bulk;
 mod graph;
+mod list;
 
 use axum::{extract::Path, http::StatusCode};
 use chrono::{DateTime, Utc};
 use formwork_authz::Object;
 use formwork_entity_links::{
-    Direction, End, EntityResolver, InvalidLinkType, Link, LinkError, LinkType, LinkTypes, Linked, Selection,
-    StoredLink,
+    Cascade, Direction, End, EntityResolver, InvalidLinkType, Link, LinkError, LinkType, LinkTypes, Linked,
+    Selection, StoredLink,
 };
 use formwork_tenancy::{Cursor, StorageError, TenantTx};
 use schemars::JsonSchema;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 use super::{Linkable, Module, linkable};
 use crate::http::{
-    caller::Caller,
+    caller::{Caller, Work},
     error::ApiError,
     extract::{Id, Json, Query},
     page::{Listed, Paging, limit},
@@ -69,6 +70,10 @@ impl EntityResolver for Tables {
 fn routes() -> Vec<Route> {
     let link = Access::Entities { permission: "link" };
     let mut routes = vec![
+        Route::get("/api/v1/links", Access::Entities { permission: "view" }, list::list)
+            .summary("Links of a source, of a target, or from the one to the other")
+            .query::<list::Asked>()
+            .returns::<Listed<LinkView>>(StatusCode::OK),
         Route::post("/api/v1/links", link, create)
             .summary("Link two entities")
             .body::<NewLink>()
@@ -219,7 +224,7 @@ async fn create(caller: Caller, Json(new): Json<NewLink>) -> Result<(StatusCode,
     known_kinds("", &new)?;
     let mut work = caller.begin().await?;
     let links = work.app().links.clone();
-    let stored = links.link(&mut work, new.into()).await?;
+    let stored = links.link(&mut work, new.into()).await.map_err(|error| refused(&work, error))?;
     work.asked_elsewhere();
     work.commit().await?;
     Ok((StatusCode::CREATED, Json(stored.into())))
@@ -228,10 +233,31 @@ async fn create(caller: Caller, Json(new): Json<NewLink>) -> Result<(StatusCode,
 async fn remove(caller: Caller, Id(id): Id) -> Result<StatusCode, ApiError> {
     let mut work = caller.begin().await?;
     let links = work.app().links.clone();
-    links.unlink(&mut work, id).await?;
+    links.unlink(&mut work, id).await.map_err(|error| refused(&work, error))?;
     work.asked_elsewhere();
     work.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the crate has denied is noted as what the service denies.
+fn refused(work: &Work, error: LinkError) -> ApiError {
+    match &error {
+        LinkError::Denied { permission, end } => work.note_denial(permission, end.clone()),
+        LinkError::NotFound { end } => work.note_denial("view", end.clone()),
+        _ => {}
+    }
+    error.into()
+}
+
+/// Removes what hangs on an entity that is on its way out, in the same transaction, as the link types say.
+///
+/// # Errors
+///
+/// 409 when a link holds it back.
+pub async fn removed(work: &mut Work, entity: impl Into<End>) -> Result<(), ApiError> {
+    let links = work.app().links.clone();
+    links.remove(work, &entity.into(), &Cascade::with_permission("delete")).await?;
+    Ok(())
 }
 
 /// The last part of the path.
@@ -282,6 +308,9 @@ impl From<LinkError> for ApiError {
             LinkError::Exists { .. } => Self::conflict("already-linked", error.to_string()),
             LinkError::UnknownType { .. } | LinkError::WrongKind { .. } => {
                 Self::invalid("/relationship", error.to_string())
+            }
+            LinkError::Blocked { .. } | LinkError::TooMany { .. } | LinkError::CannotCascade { .. } => {
+                Self::conflict("linked", error.to_string())
             }
             LinkError::Itself { .. } => Self::invalid("/target", error.to_string()),
             LinkError::Check(error) => error.into(),

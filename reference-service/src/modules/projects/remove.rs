@@ -1,10 +1,13 @@
-//! `DELETE /api/v1/projects/:id`: the row is kept, hidden; its tuples go.
+//! `DELETE /api/v1/projects/:id`: the row is kept, hidden; its tuples and its links go.
 
 use axum::http::StatusCode;
 use formwork_audit::Event;
 
 use super::{object, update::locked};
-use crate::http::{caller::Caller, error::ApiError, extract::Id};
+use crate::{
+    http::{caller::Caller, error::ApiError, extract::Id},
+    modules::links,
+};
 
 pub(super) async fn remove(caller: Caller, Id(id): Id) -> Result<StatusCode, ApiError> {
     let mut work = caller.begin().await?;
@@ -19,6 +22,7 @@ pub(super) async fn remove(caller: Caller, Id(id): Id) -> Result<StatusCode, Api
     .bind(actor)
     .execute(&mut **work)
     .await?;
+    links::removed(&mut work, ("project", id)).await?;
     let app = work.app().clone();
     app.authz.delete_object(&mut work, &object(id)).await?;
     let event = Event::new("project.deleted").target(object(id)).evidence(&grant);
