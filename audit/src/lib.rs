@@ -36,6 +36,7 @@ mod list;
 mod personal;
 
 pub mod seal;
+pub mod sink;
 
 pub use action::{Action, Actions};
 pub use audit::Audit;
