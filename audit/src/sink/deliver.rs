@@ -337,7 +337,8 @@ impl Deliverer {
         let mut attempts = 0;
         loop {
             let read = async {
-                let Some(mut tx) = self.begin(tenant, TxOptions::new().read_only().on_primary()).await? else {
+                let Some(mut tx) = self.begin(tenant, TxOptions::new().read_only().on_primary()).await?
+                else {
                     return Ok(Vec::new());
                 };
                 Ok::<_, StorageError>(event::read(&mut tx, ids).await?)

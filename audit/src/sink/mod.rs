@@ -17,14 +17,10 @@ mod file;
 mod filter;
 mod metrics;
 mod ocsf;
-#[cfg(any())]
-mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 mod retry;
 mod send;
-#[cfg(any())]
-mod sqs;
 #[cfg(feature = "webhook")]
 mod webhook;
 
@@ -35,13 +31,9 @@ pub use event::{Format, SinkEvent};
 pub use file::FileSink;
 pub use filter::{EventRule, SinkFilter};
 pub use metrics::SinkMetrics;
-#[cfg(any())]
-pub use rabbitmq::RabbitSink;
 #[cfg(feature = "redis")]
 pub use redis::RedisSink;
 pub use retry::Retry;
 pub use send::{Message, SendError, Sink};
-#[cfg(any())]
-pub use sqs::SqsSink;
 #[cfg(feature = "webhook")]
 pub use webhook::{InvalidNetwork, InvalidWebhook, Network, WebhookSecret, WebhookSink, WebhookSinkBuilder};

@@ -55,7 +55,8 @@ impl Retry {
         if self.attempts.is_some_and(|most| attempts >= most) {
             return None;
         }
-        let doubled = 2u32.checked_pow(attempts.saturating_sub(1)).and_then(|times| self.first.checked_mul(times));
+        let doubled =
+            2u32.checked_pow(attempts.saturating_sub(1)).and_then(|times| self.first.checked_mul(times));
         Some(doubled.map_or(self.longest, |pause| pause.min(self.longest)))
     }
 }

@@ -45,7 +45,8 @@ fn whole_lines(tail: &[u8], is_all: bool) -> Option<usize> {
         }
         rest = rest.get(..begin).unwrap_or_default();
     }
-    let may_be_torn = is_all && !tail.contains(&b'\n') && tail.first().is_none_or(|byte| matches!(byte, b'{' | 0));
+    let may_be_torn =
+        is_all && !tail.contains(&b'\n') && tail.first().is_none_or(|byte| matches!(byte, b'{' | 0));
     may_be_torn.then_some(0)
 }
 

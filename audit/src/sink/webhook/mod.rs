@@ -89,7 +89,8 @@ impl WebhookSink {
 
     async fn post(&self, message: &Message) -> Result<(), SendError> {
         let headers = self.headers(message).map_err(SendError::refused)?;
-        let answer = self.poster.post(headers, message.body().to_owned()).await.map_err(SendError::unavailable)?;
+        let answer =
+            self.poster.post(headers, message.body().to_owned()).await.map_err(SendError::unavailable)?;
         judge(&answer)
     }
 }

@@ -53,7 +53,8 @@ impl Poster {
             Some(scheme) if *scheme == Scheme::HTTP => false,
             _ => return Err(invalid()),
         };
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(invalid)?;
+        let authority =
+            uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(invalid)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = authority.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
         if host.is_empty() {
@@ -84,7 +85,12 @@ impl Poster {
         Ok(self.exchange(sender, headers, body).await?)
     }
 
-    async fn exchange(&self, mut sender: Sender, headers: HeaderMap, body: String) -> Result<Answer, Failure> {
+    async fn exchange(
+        &self,
+        mut sender: Sender,
+        headers: HeaderMap,
+        body: String,
+    ) -> Result<Answer, Failure> {
         let mut request = Request::post(self.uri.path_and_query().map_or("/", |path| path.as_str()));
         if let Some(given) = request.headers_mut() {
             *given = headers;
@@ -136,7 +142,11 @@ impl Poster {
             return Ok(());
         }
         if !is_public(ip) {
-            return Err(format!("`{}` is at {ip}, which is not public: allow that network if it may be", self.host).into());
+            return Err(format!(
+                "`{}` is at {ip}, which is not public: allow that network if it may be",
+                self.host
+            )
+            .into());
         }
         match self.tls {
             Some(_) => Ok(()),

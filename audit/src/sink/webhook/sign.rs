@@ -26,7 +26,9 @@ pub struct WebhookSecret(Vec<u8>);
 #[non_exhaustive]
 pub enum InvalidWebhook {
     /// The secret has another form.
-    #[error("the secret is not `whsec_` and 24 to 64 bytes in base64: make one with `openssl rand -base64 32`")]
+    #[error(
+        "the secret is not `whsec_` and 24 to 64 bytes in base64: make one with `openssl rand -base64 32`"
+    )]
     Secret,
     /// The address has another form.
     #[error("`{url}` is not an address like `https://host/path`")]
