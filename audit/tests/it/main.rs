@@ -6,7 +6,11 @@ mod check;
 mod event;
 mod inclusion;
 mod personal;
+#[path = "../../../tenancy/tests/it/redis_server.rs"]
+#[expect(dead_code, reason = "not every test of it is needed here")]
+mod redis_server;
 mod seal;
+mod sinks;
 mod tamper;
 mod trail;
 

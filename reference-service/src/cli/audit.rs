@@ -10,7 +10,7 @@ use formwork_audit::seal::{
 use formwork_tenancy::{Actor, Session, Tenant, TenantTx, Tenants};
 use uuid::Uuid;
 
-use super::{Failure, say};
+use super::{Failure, audit_sinks::Sinks, say};
 use crate::{databases::Databases, token};
 
 #[derive(Debug, Subcommand)]
@@ -21,6 +21,9 @@ pub(super) enum Audit {
     Verify(Verify),
     /// Print the proof that an event is in the trail, or that the trail has only grown, as JSON.
     Prove(Prove),
+    /// Where the trails go besides: how far each place is, and what it would not take.
+    #[command(subcommand)]
+    Sinks(Sinks),
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +87,7 @@ impl Audit {
             Self::Seal(seal) => seal.run(&tenants, state).await,
             Self::Verify(verify) => verify.run(&tenants, state).await,
             Self::Prove(prove) => prove.run(&tenants).await,
+            Self::Sinks(sinks) => sinks.run(databases, &tenants).await,
         };
         tenants.close().await;
         outcome

@@ -1,6 +1,7 @@
 //! The program: one command a file. An error is one sentence on standard error, with the remedy.
 
 mod audit;
+mod audit_sinks;
 mod demo;
 mod doctor;
 mod failure;
@@ -16,6 +17,7 @@ mod tenant_leave;
 mod tenant_life;
 mod tenant_move;
 mod tenant_order;
+mod worker;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -41,6 +43,8 @@ enum Command {
     Demo(demo::Demo),
     /// Serve, on the database that DATABASE_URL names.
     Serve(serve::Serve),
+    /// Deliver audit events to sinks.
+    Worker(worker::Worker),
     /// Bring the database that DATABASE_OWNER_URL names up to date.
     Migrate(migrate::Migrate),
     /// Look whether every wall between the tenants is where it should be.
@@ -79,6 +83,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Demo(demo) => demo.run(&state).await,
         Command::Serve(serve) => serve.run(&state).await,
+        Command::Worker(worker) => worker.run(&state).await,
         Command::Migrate(migrate) => migrate.run(&state).await,
         Command::Doctor(doctor) => doctor.run(&state).await,
         Command::Tenant(tenant) => tenant.run(&state).await,
@@ -91,7 +96,7 @@ impl Command {
     /// A terminal is for the command's own words: that a statement was slow belongs in a server's log.
     fn default_log(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info",
+            Self::Serve(_) | Self::Worker(_) => "info",
             _ => "warn,sqlx=error",
         }
     }

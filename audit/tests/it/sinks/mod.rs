@@ -1,0 +1,8 @@
+//! Sinks.
+
+mod deliver;
+mod file;
+mod kit;
+mod ocsf;
+mod redis;
+mod webhook;
