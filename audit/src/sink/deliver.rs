@@ -386,8 +386,7 @@ impl Deliverer {
             return Err(error.into());
         }
         let pause = Retry::until_taken().pause_after(attempts + 1).unwrap_or_default();
-        let error: &dyn std::error::Error = &error;
-        tracing::warn!(sink = %self.name, %tenant, error, ?pause, "waiting for the tenant's home");
+        tracing::warn!(sink = %self.name, %tenant, %error, ?pause, "waiting for the tenant's home");
         self.clock.sleep(pause).await;
         Ok(attempts.saturating_add(1))
     }

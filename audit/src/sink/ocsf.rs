@@ -26,12 +26,29 @@ const MANAGED: &[&str] = &[
     "tenant",
     "user",
 ];
-const CREATED: &[&str] =
-    &["added", "created", "copied", "defined", "granted", "imported", "invited", "issued", "linked", "opened", "uploaded"];
+const CREATED: &[&str] = &[
+    "added", "created", "copied", "defined", "granted", "imported", "invited", "issued", "linked", "opened",
+    "uploaded",
+];
 const READ: &[&str] = &["downloaded", "exported", "listed", "read", "searched", "viewed"];
 const UPDATED: &[&str] = &[
-    "activated", "archived", "assigned", "changed", "closed", "edited", "held", "merged", "moved", "released", "renamed",
-    "reordered", "replaced", "restored", "suspended", "updated", "verified",
+    "activated",
+    "archived",
+    "assigned",
+    "changed",
+    "closed",
+    "edited",
+    "held",
+    "merged",
+    "moved",
+    "released",
+    "renamed",
+    "reordered",
+    "replaced",
+    "restored",
+    "suspended",
+    "updated",
+    "verified",
 ];
 const DELETED: &[&str] = &["cancelled", "deleted", "purged", "removed", "revoked", "shredded", "unlinked"];
 

@@ -116,10 +116,7 @@ struct Nowhere;
 
 #[async_trait::async_trait]
 impl formwork_audit::sink::Sink for Nowhere {
-    async fn send(
-        &self,
-        _: &[formwork_audit::sink::Message],
-    ) -> Result<(), formwork_audit::sink::SendError> {
+    async fn send(&self, _: &[formwork_audit::sink::Message]) -> Result<(), formwork_audit::sink::SendError> {
         Err(formwork_audit::sink::SendError::unavailable("nothing is sent from here"))
     }
 }

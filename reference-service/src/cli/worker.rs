@@ -14,7 +14,9 @@ use formwork_tenancy::{ControlPlane, Prune, Tenants};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{
-    Failure, say,
+    Failure,
+    failure::sentence,
+    say,
     serve::{Stop, listen},
 };
 use crate::{
@@ -77,7 +79,9 @@ impl Worker {
         if databases.has_owner() {
             work.spawn(prune(databases.control().await?));
         } else {
-            tracing::warn!("DATABASE_OWNER_URL is not set: nothing is removed from the outbox of audit events");
+            tracing::warn!(
+                "DATABASE_OWNER_URL is not set: nothing is removed from the outbox of audit events"
+            );
         }
         if let Some(listener) = metrics {
             say!("metrics are at http://{}/metrics", listener.local_addr()?);
@@ -96,9 +100,8 @@ impl Worker {
 async fn deliver(delivery: Delivery) -> Result<Infallible, Failure> {
     loop {
         let Err(error) = delivery.deliverer.run().await;
-        let (sink, database) = (delivery.deliverer.name(), &delivery.database);
-        let error: &dyn std::error::Error = &error;
-        tracing::error!(sink, database, error, "delivering has failed and is begun again");
+        let (sink, database, why) = (delivery.deliverer.name(), &delivery.database, sentence(&error));
+        tracing::error!(sink, database, error = why, "delivering has failed and is begun again");
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -273,8 +273,8 @@ struct Causes<'a>(&'a SendError);
 impl std::fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match std::error::Error::source(self.0) {
-            Some(cause) => cause.fmt(f),
-            None => self.0.fmt(f),
+            Some(cause) => std::fmt::Display::fmt(cause, f),
+            None => std::fmt::Display::fmt(self.0, f),
         }
     }
 }

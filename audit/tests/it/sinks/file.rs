@@ -49,7 +49,7 @@ async fn a_file_that_has_grown_is_ended_and_the_oldest_go() {
     followed(&db, &relay, "file", &Kept::default()).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.ndjson");
-    let sink = FileSink::open(&path).unwrap().rotate_at(700).keep(2);
+    let sink = FileSink::open(&path).unwrap().rotate_at(350).keep(2);
     let deliverer = Deliverer::new(db.tenants(), &relay, "file", sink).page(1);
     let mut expected = Vec::new();
     for _ in 0..4 {
@@ -61,10 +61,12 @@ async fn a_file_that_has_grown_is_ended_and_the_oldest_go() {
     names.sort();
     assert_eq!(names.len(), 4, "{names:?}");
     assert_eq!((names[0].as_str(), names.last().unwrap().as_str()), ("audit.ndjson", "audit.ndjson.lock"));
-    let numbers: Vec<u64> = names[1..3].iter().map(|name| name.rsplit_once('.').unwrap().1.parse().unwrap()).collect();
+    let numbers: Vec<u64> =
+        names[1..3].iter().map(|name| name.rsplit_once('.').unwrap().1.parse().unwrap()).collect();
     assert!(numbers[0] > 1 && numbers[1] == numbers[0] + 1, "{numbers:?}");
     // What is left is the end, in order and without a gap.
-    let kept: Vec<String> = [&names[1], &names[2], &names[0]].iter().flat_map(|name| ids(&folder.path().join(name))).collect();
+    let kept: Vec<String> =
+        [&names[1], &names[2], &names[0]].iter().flat_map(|name| ids(&folder.path().join(name))).collect();
     let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
     assert_eq!(kept, expected[expected.len() - kept.len()..]);
     assert!(kept.len() > 2, "{kept:?}");

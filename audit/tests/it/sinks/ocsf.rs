@@ -24,10 +24,22 @@ fn faults(schema: &Value, rules: &Value, at: &str, value: &Value) -> Vec<String>
     let mut faults = Vec::new();
     let Some(object) = value.as_object() else { return vec![format!("{at} is no object")] };
     let known = names(&rules["attributes"]);
-    faults.extend(object.keys().filter(|name| !known.contains(&name.as_str())).map(|name| format!("{at}.{name} is unknown")));
-    faults.extend(object.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| format!("{at}.{name} is null")));
+    faults.extend(
+        object
+            .keys()
+            .filter(|name| !known.contains(&name.as_str()))
+            .map(|name| format!("{at}.{name} is unknown")),
+    );
+    faults.extend(
+        object.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| format!("{at}.{name} is null")),
+    );
     let required = names(&rules["required"]);
-    faults.extend(required.iter().filter(|name| !object.contains_key(**name)).map(|name| format!("{at}.{name} is missing")));
+    faults.extend(
+        required
+            .iter()
+            .filter(|name| !object.contains_key(**name))
+            .map(|name| format!("{at}.{name} is missing")),
+    );
     let one_of = names(&rules["at_least_one"]);
     if !one_of.is_empty() && !one_of.iter().any(|name| object.contains_key(*name)) {
         faults.push(format!("{at} has none of {one_of:?}"));
@@ -38,7 +50,9 @@ fn faults(schema: &Value, rules: &Value, at: &str, value: &Value) -> Vec<String>
         match object.get(name) {
             None => {}
             Some(Value::Array(all)) => {
-                faults.extend(all.iter().flat_map(|one| self::faults(schema, rules, &format!("{at}.{name}"), one)));
+                faults.extend(
+                    all.iter().flat_map(|one| self::faults(schema, rules, &format!("{at}.{name}"), one)),
+                );
             }
             Some(one) => faults.extend(self::faults(schema, rules, &format!("{at}.{name}"), one)),
         }
@@ -64,16 +78,32 @@ fn events() -> Vec<Event> {
     let target = |kind: &'static str, id: u128| (kind, Uuid::from_u128(id));
     vec![
         Event::new("project.created").target(target("project", 1)).after(json!({"name": "A"})),
-        Event::new("project.updated").target(target("project", 1)).target(target("site", 2)).before(json!({"name": "A"})).after(json!({"name": "B"})),
-        Event::new("project.deleted").target(target("project", 1)).before(json!({"name": "B"})).outcome(Outcome::Denied).reason("not yours"),
+        Event::new("project.updated")
+            .target(target("project", 1))
+            .target(target("site", 2))
+            .before(json!({"name": "A"}))
+            .after(json!({"name": "B"})),
+        Event::new("project.deleted")
+            .target(target("project", 1))
+            .before(json!({"name": "B"}))
+            .outcome(Outcome::Denied)
+            .reason("not yours"),
         Event::new("report.viewed"),
         Event::new("board.column_added").after(json!({"columns": 3})),
-        Event::new("task.frobnicated").evidence(Evidence::new(Uuid::from_u128(9), json!({"path": []}))).trace_id("abc"),
+        Event::new("task.frobnicated")
+            .evidence(Evidence::new(Uuid::from_u128(9), json!({"path": []})))
+            .trace_id("abc"),
         Event::new("auth.login").target(target("user", 3)),
         Event::new("auth.login").outcome(Outcome::Failure).reason("wrong password"),
         Event::new("auth.logout"),
-        Event::new("member.added").target(target("user", 4)).target(target("role", 5)).after(json!({"role": "owner"})),
-        Event::new("member.removed").target(target("user", 4)).before(json!({"role": "owner"})).reason("left"),
+        Event::new("member.added")
+            .target(target("user", 4))
+            .target(target("role", 5))
+            .after(json!({"role": "owner"})),
+        Event::new("member.removed")
+            .target(target("user", 4))
+            .before(json!({"role": "owner"}))
+            .reason("left"),
         Event::new("api_key.revoked").target(target("api_key", 6)),
         Event::new("tenant.suspended").reason("unpaid"),
     ]
@@ -103,7 +133,10 @@ async fn every_event_is_valid_ocsf() {
         assert_valid(&event);
         assert_eq!(event["metadata"]["uid"], message.event().to_string());
         assert_eq!(event["metadata"]["tenant_uid"], tenant.id().to_string());
-        types.push((event["metadata"]["event_code"].as_str().unwrap().to_owned(), event["type_uid"].as_u64().unwrap()));
+        types.push((
+            event["metadata"]["event_code"].as_str().unwrap().to_owned(),
+            event["type_uid"].as_u64().unwrap(),
+        ));
     }
     let told = |n: usize| (types[n].0.as_str(), types[n].1);
     let expected = [
@@ -149,7 +182,10 @@ async fn nothing_of_an_event_is_left_out() {
     deliverer.run_once().await.unwrap();
     let mut told: Value = serde_json::from_str(sink.messages()[0].body()).unwrap();
     let at = told["metadata"]["original_time"].take();
-    assert_eq!(told["time"], chrono::DateTime::parse_from_rfc3339(at.as_str().unwrap()).unwrap().timestamp_millis());
+    assert_eq!(
+        told["time"],
+        chrono::DateTime::parse_from_rfc3339(at.as_str().unwrap()).unwrap().timestamp_millis()
+    );
     told["time"].take();
     let (user, project) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let version = env!("CARGO_PKG_VERSION");

@@ -129,7 +129,9 @@ async fn an_event_is_posted_signed_and_again_until_it_is_taken() {
 
     let posts = receiver.posts();
     let ids: Vec<&str> = posts.iter().map(|post| post.header("webhook-id")).collect();
-    let [one, two, three, four] = &events.iter().map(ToString::to_string).collect::<Vec<_>>()[..] else { panic!() };
+    let [one, two, three, four] = &events.iter().map(ToString::to_string).collect::<Vec<_>>()[..] else {
+        panic!()
+    };
     assert_eq!(ids, [one, one, two, three, four, four, four]);
     assert_eq!(hands.slept(), [5, 1, 2]);
     let metrics = deliverer.metrics();
@@ -170,10 +172,13 @@ async fn no_webhook_goes_into_the_services_own_network() {
     followed(&db, &relay, "hook", &Kept::default()).await;
     let port = receiver.listen().await;
     let secret: WebhookSecret = SECRET.parse().unwrap();
-    for (number, host) in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"].iter().enumerate() {
+    for (number, host) in
+        ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"].iter().enumerate()
+    {
         recorded(&db, &tenant, &["step.one"]).await;
         let url = format!("http://{host}:{port}/");
-        let sink = WebhookSink::builder(url, secret.clone()).allow("10.0.0.0/8".parse().unwrap()).build().unwrap();
+        let sink =
+            WebhookSink::builder(url, secret.clone()).allow("10.0.0.0/8".parse().unwrap()).build().unwrap();
         let deliverer = Deliverer::new(db.tenants(), &relay, "hook", sink).retry(Retry::times(1));
         deliverer.run_once().await.unwrap();
         assert_eq!(deliverer.metrics().dead, 1, "{number}");
@@ -194,7 +199,8 @@ async fn a_receiver_that_does_not_answer_is_given_up() {
     recorded(&db, &tenant, &["step.one"]).await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = silent.local_addr().unwrap().port();
-    let sink = to(port).allow("127.0.0.1".parse().unwrap()).timeout(Duration::from_millis(50)).build().unwrap();
+    let sink =
+        to(port).allow("127.0.0.1".parse().unwrap()).timeout(Duration::from_millis(50)).build().unwrap();
     let deliverer = Deliverer::new(db.tenants(), &relay, "hook", sink).retry(Retry::times(1));
     deliverer.run_once().await.unwrap();
     assert_eq!(deliverer.metrics().dead, 1);
@@ -203,14 +209,17 @@ async fn a_receiver_that_does_not_answer_is_given_up() {
 #[test]
 fn what_is_no_webhook_is_refused() {
     let secret: WebhookSecret = SECRET.parse().unwrap();
-    for url in ["", "example.com", "ftp://example.com/", "https://", "https://user:pass@example.com/", "/path"] {
+    for url in
+        ["", "example.com", "ftp://example.com/", "https://", "https://user:pass@example.com/", "/path"]
+    {
         let error = WebhookSink::builder(url, secret.clone()).build().unwrap_err();
         assert_eq!(error.to_string(), format!("`{url}` is not an address like `https://host/path`"));
     }
     for text in ["", "whsec_", "whsec_AAAA", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_?"] {
         assert!(text.parse::<WebhookSecret>().is_err(), "{text}");
     }
-    let nothing = WebhookSink::builder("https://example.com/", secret).authorities("none").build().unwrap_err();
+    let nothing =
+        WebhookSink::builder("https://example.com/", secret).authorities("none").build().unwrap_err();
     assert_eq!(
         nothing.to_string(),
         "the certificates of the authorities cannot be read: there is none in them"
