@@ -17,10 +17,14 @@ mod file;
 mod filter;
 mod metrics;
 mod ocsf;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 mod retry;
 mod send;
+#[cfg(feature = "sqs")]
+mod sqs;
 #[cfg(feature = "webhook")]
 mod webhook;
 
@@ -31,9 +35,13 @@ pub use event::{Format, SinkEvent};
 pub use file::FileSink;
 pub use filter::{EventRule, SinkFilter};
 pub use metrics::SinkMetrics;
+#[cfg(feature = "rabbitmq")]
+pub use rabbitmq::RabbitSink;
 #[cfg(feature = "redis")]
 pub use redis::RedisSink;
 pub use retry::Retry;
 pub use send::{Message, SendError, Sink};
+#[cfg(feature = "sqs")]
+pub use sqs::SqsSink;
 #[cfg(feature = "webhook")]
 pub use webhook::{InvalidNetwork, InvalidWebhook, Network, WebhookSecret, WebhookSink, WebhookSinkBuilder};
