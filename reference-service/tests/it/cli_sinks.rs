@@ -26,15 +26,17 @@ async fn event(named: &Named, number: u8, action: &str) {
     superuser.close().await.unwrap();
 }
 
-fn follows(named: &Named, sinks: &str) -> Running {
+/// A worker that follows, and where its metrics are.
+fn follows(named: &Named, sinks: &str) -> (Running, String) {
     let mut worker = named.start(&["worker", "--sinks", sinks, "--metrics-listen", "127.0.0.1:0"]);
-    worker.until("delivers audit events to");
+    let said = worker.until("delivers audit events to");
+    let metrics = said.iter().find_map(|line| line.strip_prefix("metrics are at ")).unwrap().to_owned();
     // Its first look is done when its sinks are known.
     within(PATIENCE, "the worker follows", || {
         let status = named.run(&["audit", "sinks", "status", "--sinks", sinks]).ok();
         !status.out.contains("not delivered to yet")
     });
-    worker
+    (worker, metrics)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,7 +55,7 @@ async fn a_worker_delivers_and_what_is_refused_can_be_looked_at_and_sent_again()
     );
     let sinks = named.home.write("sinks.toml", text);
     let sinks = sinks.to_str().unwrap();
-    let mut worker = follows(&named, sinks);
+    let (mut worker, address) = follows(&named, sinks);
     for (number, action) in [(1, "report.viewed"), (2, "project.created")] {
         event(&named, number, action).await;
     }
@@ -73,11 +75,6 @@ async fn a_worker_delivers_and_what_is_refused_can_be_looked_at_and_sent_again()
         "{letters:?}"
     );
     assert!(letters.out.contains("after 1 attempts: the sink cannot be reached: "), "{letters:?}");
-    let address = worker
-        .until("metrics are at")
-        .iter()
-        .find_map(|line| line.strip_prefix("metrics are at ").map(str::to_owned))
-        .unwrap();
     let metrics = reqwest::get(address).await.unwrap().text().await.unwrap();
     for line in [
         "formwork_audit_sink_delivered_total{sink=\"file\",database=\"main\"} 1",
