@@ -9,8 +9,12 @@ use std::{
 use formwork_audit::sink::{Deliverer, Retry, WebhookSecret, WebhookSink, WebhookSinkBuilder};
 use formwork_tenancy::Isolation;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    net::TcpListener,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, pki_types::PrivateKeyDer},
 };
 
 use super::kit::{Hands, Kept, followed, recorded};
@@ -59,7 +63,34 @@ impl Receiver {
         self.answers.lock().unwrap().extend(answers);
     }
 
-    async fn serve(self, stream: TcpStream) -> Option<()> {
+    /// Over TLS, as `localhost`; answers the port, and the certificate in PEM.
+    async fn listen_securely(&self) -> (u16, String) {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        let (acceptor, listener) =
+            (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let receiver = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    tokio::spawn(receiver.clone().serve(stream));
+                }
+            }
+        });
+        (port, cert.pem())
+    }
+
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<()> {
         let mut stream = BufReader::new(stream);
         loop {
             let mut lines = Vec::new();
@@ -188,6 +219,38 @@ async fn no_webhook_goes_into_the_services_own_network() {
     let letters = formwork_audit::sink::DeadLetters::list(&mut tx, "hook", None, 10).await.unwrap().letters;
     let why = "the sink cannot be reached: `127.0.0.1` is at 127.0.0.1, which is not public: allow that network if it may be";
     assert_eq!(letters[0].reason, why);
+}
+
+#[tokio::test]
+async fn a_receiver_that_nobody_vouches_for_gets_nothing() {
+    let db = database().await;
+    let tenant = db.tenant("a", Isolation::Shared).await;
+    let (relay, receiver) = (db.relay().await, Receiver::default());
+    followed(&db, &relay, "hook", &Kept::default()).await;
+    recorded(&db, &tenant, &["step.one"]).await;
+    let (port, certificate) = receiver.listen_securely().await;
+    let secure = || {
+        let secret: WebhookSecret = SECRET.parse().unwrap();
+        WebhookSink::builder(format!("https://localhost:{port}/"), secret)
+            .allow("127.0.0.1".parse().unwrap())
+            .allow("::1".parse().unwrap())
+    };
+    let deliverer =
+        |sink: WebhookSink| Deliverer::new(db.tenants(), &relay, "hook", sink).retry(Retry::times(1));
+    deliverer(secure().build().unwrap()).run_once().await.unwrap();
+    assert_eq!(receiver.posts().len(), 0);
+    // Its own certificate is trusted now, and under its own name only.
+    let trusting = secure().authorities(certificate.clone()).build().unwrap();
+    assert_eq!(deliverer(trusting).resend(&tenant).await.unwrap().sent, 1);
+    recorded(&db, &tenant, &["step.two"]).await;
+    let other = WebhookSink::builder(format!("https://127.0.0.1:{port}/"), SECRET.parse().unwrap())
+        .allow("127.0.0.1".parse().unwrap())
+        .authorities(certificate)
+        .build()
+        .unwrap();
+    let other = deliverer(other);
+    other.run_once().await.unwrap();
+    assert_eq!((other.metrics().dead, receiver.posts().len()), (1, 1));
 }
 
 #[tokio::test]
