@@ -46,6 +46,7 @@ mod personal;
 
 pub mod classification;
 pub mod seal;
+pub mod sink;
 
 pub use access::{EXPORTED, READ};
 pub use action::{Action, Actions};

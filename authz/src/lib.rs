@@ -85,8 +85,8 @@ pub use filter::Filter;
 pub use follow::Following;
 pub use grant::Grant;
 pub use graph::{
-    Answered, Attempt, Claim, Cursor, Expansion, Explanation, FoundSubject, Graph, GraphAsker, ObjectId, Page,
-    PermissionId, Remedies, Standing, Step, SubjectId, Tree,
+    Answered, Attempt, Claim, Cursor, Expansion, Explanation, FoundSubject, Graph, GraphAsker, ObjectId,
+    Page, PermissionId, Remedies, Standing, Step, SubjectId, Tree,
 };
 pub use metrics::Metrics;
 pub use object::Object;

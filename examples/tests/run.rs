@@ -99,6 +99,7 @@ does not hold: the checkpoint is of `the key`, which is not trusted
     assert_eq!(text, expected);
 }
 
+#[test]
 fn encrypted_fields() {
     let output = Command::new(env!("CARGO_BIN_EXE_encrypted_fields")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -93,18 +93,19 @@ pub const AUTHZ: Set = Set {
     ],
 };
 
-/// The append-only audit trail and its seals.
+/// The append-only audit trail, its seals, and what goes to its sinks.
 #[cfg(feature = "audit")]
 pub const AUDIT: Set = Set {
     name: "audit",
     platform: &[],
-    database: &[],
+    database: &[migration!(1, "audit_outbox", "audit/database/0001_audit_outbox.sql")],
     home: &[
         migration!(1, "audit_events", "audit/home/0001_audit_events.sql"),
         migration!(2, "platform_lines", "audit/home/0002_platform_lines.sql"),
         migration!(3, "audit_event_fields", "audit/home/0003_audit_event_fields.sql"),
         migration!(4, "audit_seals", "audit/home/0004_audit_seals.sql"),
         migration!(5, "audit_partitions", "audit/home/0005_audit_partitions.sql"),
+        migration!(6, "audit_sinks", "audit/home/0006_audit_sinks.sql"),
     ],
 };
 

@@ -18,7 +18,7 @@ pub const OWNER_URL: &str = "DATABASE_OWNER_URL";
 pub const RELAY_URL: &str = "DATABASE_RELAY_URL";
 
 /// Names of other databases in which tenants have their homes, with commas between them. The database `eu` is at
-/// `DATABASE_EU_URL` for the service and at `DATABASE_EU_OWNER_URL` for its owner.
+/// `DATABASE_EU_URL` for the service, at `DATABASE_EU_OWNER_URL` for its owner, at `DATABASE_EU_RELAY_URL` for the relay.
 pub const OTHERS: &str = "FORMWORK_DATABASES";
 
 /// Names of the databases that have standbys, `main` or others, with commas between them. Those of `eu` are at
@@ -36,6 +36,11 @@ pub struct Databases {
     local: Option<LocalPostgres>,
 }
 
+/// Of which login a variable of another database is.
+const APP: &str = "";
+const OWNER: &str = "_OWNER";
+const RELAY: &str = "_RELAY";
+
 /// The standbys of one database.
 #[derive(Debug)]
 struct Standbys {
@@ -50,13 +55,14 @@ struct Other {
     name: String,
     app: Option<String>,
     owner: Option<String>,
+    relay: Option<String>,
 }
 
 impl Other {
-    /// As in `DATABASE_EU_URL`.
-    fn variable(name: &str, of_owner: bool) -> String {
+    /// As in `DATABASE_EU_URL`; for a login of another kind as in `DATABASE_EU_OWNER_URL`.
+    fn variable(name: &str, kind: &str) -> String {
         let name = name.to_ascii_uppercase().replace('-', "_");
-        format!("DATABASE_{name}{}_URL", if of_owner { "_OWNER" } else { "" })
+        format!("DATABASE_{name}{kind}_URL")
     }
 }
 
@@ -134,8 +140,9 @@ impl Databases {
         let read = |variable: &str| std::env::var(variable).ok().filter(|url| !url.is_empty());
         let other = |name: &str| Other {
             name: name.to_owned(),
-            app: read(&Other::variable(name, false)),
-            owner: read(&Other::variable(name, true)),
+            app: read(&Other::variable(name, APP)),
+            owner: read(&Other::variable(name, OWNER)),
+            relay: read(&Other::variable(name, RELAY)),
         };
         let names = read(OTHERS).unwrap_or_default();
         let others = list(&names).map(other).collect();
@@ -200,7 +207,7 @@ impl Databases {
         let mut builder = builder;
         let mut others = Vec::new();
         for other in &self.others {
-            let variable = Other::variable(&other.name, false);
+            let variable = Other::variable(&other.name, APP);
             let there = Named::new(&variable, "formwork_app", other.app.as_deref())?;
             builder = builder.database(&other.name, there.options.clone());
             others.push((other.name.clone(), there));
@@ -232,7 +239,7 @@ impl Databases {
         let connected = ControlPlane::connect_with(named.options.clone(), &sets()).await;
         let mut control = connected.map_err(|error| named.explain(error))?;
         for other in &self.others {
-            let variable = Other::variable(&other.name, true);
+            let variable = Other::variable(&other.name, OWNER);
             let there = Named::new(&variable, "formwork_owner", other.owner.as_deref())?;
             control =
                 control.with_database(&other.name, there.options.clone()).await.map_err(
@@ -245,15 +252,25 @@ impl Databases {
         Ok(control)
     }
 
-    /// Connects as who follows the streams of the main database.
+    /// Is there an owner's login?
+    pub fn has_owner(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Connects as who follows the streams, to each database by its name: the streams are one database's each.
     ///
     /// # Errors
     ///
     /// [`DatabaseError`], also for a login that may do more than follow.
-    pub async fn relay(&self) -> Result<Relay, DatabaseError> {
-        let named = Named::new(RELAY_URL, "formwork_relay", self.relay.as_deref())?;
-        let connected = Relay::builder().connect_with(named.options.clone()).await;
-        connected.map_err(|error| named.explain(error))
+    pub async fn relays(&self) -> Result<Vec<(String, Relay)>, DatabaseError> {
+        let main = Named::new(RELAY_URL, "formwork_relay", self.relay.as_deref())?;
+        let mut relays = vec![("main".to_owned(), main.relay().await?)];
+        for other in &self.others {
+            let variable = Other::variable(&other.name, RELAY);
+            let there = Named::new(&variable, "formwork_relay", other.relay.as_deref())?;
+            relays.push((other.name.clone(), there.relay().await?));
+        }
+        Ok(relays)
     }
 
     /// Stops what was started.
@@ -299,6 +316,11 @@ impl Named {
             Some(options) => Ok(Self { variable, options }),
             None => Err(DatabaseError::NoUrl { variable, login }),
         }
+    }
+
+    async fn relay(&self) -> Result<Relay, DatabaseError> {
+        let connected = Relay::builder().connect_with(self.options.clone()).await;
+        connected.map_err(|error| self.explain(error))
     }
 
     fn explain(&self, error: ConnectError) -> DatabaseError {

@@ -12,4 +12,5 @@ pub mod import;
 pub mod modules;
 pub mod password;
 pub mod router;
+pub mod sinks;
 pub mod token;

@@ -102,7 +102,7 @@ pub use outbox::{OutboxEvent, PublishedEvent};
 pub use place::{HomePlace, InvalidPlace};
 pub use region::WrongRegion;
 pub use registry::{RegistryMetrics, RegistryOptions};
-pub use relay::{Batch, FollowError, Follower, Relay, RelayBuilder, Stretch, Tail};
+pub use relay::{Backlog, Batch, FollowError, Follower, Relay, RelayBuilder, Stretch, Tail};
 pub use replica::{ReplicaFault, ServedBy};
 pub use resolve::{
     ApiKeyRefusal, ApiKeySecret, Host, InvalidHost, InvalidResolver, ReservedNames, Resolution, Resolver,

@@ -10,8 +10,12 @@ mod inclusion;
 mod offline;
 mod personal;
 mod reading;
+#[path = "../../../tenancy/tests/it/redis_server.rs"]
+#[expect(dead_code, reason = "not every test of it is needed here")]
+mod redis_server;
 mod retention;
 mod seal;
+mod sinks;
 mod tamper;
 mod trail;
 #[path = "../../../examples/check-audit-proof/src/whole.rs"]

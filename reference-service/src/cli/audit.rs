@@ -17,7 +17,7 @@ use formwork_audit::{
 use formwork_tenancy::{Actor, Session, Tenant, TenantTx, Tenants};
 use uuid::Uuid;
 
-use super::{Failure, audit_export::Export, audit_remove::RemoveOld, say};
+use super::{Failure, audit_export::Export, audit_remove::RemoveOld, audit_sinks::Sinks, say};
 use crate::{databases::Databases, token};
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,9 @@ pub(super) enum Audit {
     /// Remove events whose time is over, under a signed tombstone: what remains is proven as before. Needs
     /// DATABASE_OWNER_URL; a tenant on legal hold keeps its events.
     RemoveOld(RemoveOld),
+    /// Where the trails go besides: how far each place is, and what it would not take.
+    #[command(subcommand)]
+    Sinks(Sinks),
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +113,7 @@ impl Audit {
             Self::Trail(trail) => trail.run(&tenants).await,
             Self::Export(export) => export.run(&tenants).await,
             Self::RemoveOld(remove) => remove.run(databases, &tenants, state).await,
+            Self::Sinks(sinks) => sinks.run(databases, &tenants).await,
         };
         tenants.close().await;
         outcome

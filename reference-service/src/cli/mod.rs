@@ -3,6 +3,7 @@
 mod audit;
 mod audit_export;
 mod audit_remove;
+mod audit_sinks;
 mod authz;
 mod demo;
 mod doctor;
@@ -46,7 +47,7 @@ enum Command {
     Demo(demo::Demo),
     /// Serve, on the database that DATABASE_URL names.
     Serve(serve::Serve),
-    /// Seal the audit trails, beside what serves.
+    /// Seal the audit trails and deliver their events to sinks, beside what serves.
     Worker(worker::Worker),
     /// Bring the database that DATABASE_OWNER_URL names up to date.
     Migrate(migrate::Migrate),

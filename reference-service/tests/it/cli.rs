@@ -263,6 +263,7 @@ pub(crate) struct Named {
     pub(crate) db: TestDatabase,
     app: String,
     owner: String,
+    relay: String,
 }
 
 impl Named {
@@ -272,14 +273,15 @@ impl Named {
         // Only the program is to be connected as the service.
         db.tenants().close().await;
         let cluster = cluster().await;
-        let (app, owner) = (LocalRole::App, LocalRole::Owner);
-        let (app, owner) = (cluster.url_of(app, db.name()), cluster.url_of(owner, db.name()));
-        Self { home: Home::new(), db, app, owner }
+        let url = |role| cluster.url_of(role, db.name());
+        let (app, owner, relay) = (url(LocalRole::App), url(LocalRole::Owner), url(LocalRole::Relay));
+        Self { home: Home::new(), db, app, owner, relay }
     }
 
     pub(crate) fn formwork(&self, arguments: &[&str]) -> Command {
         let mut command = self.home.formwork(arguments);
         command.env("DATABASE_URL", &self.app).env("DATABASE_OWNER_URL", &self.owner);
+        command.env("DATABASE_RELAY_URL", &self.relay);
         command
     }
 
@@ -407,6 +409,17 @@ impl Caller {
         assert_eq!(status, 200, "{body}");
         caller.token = body["access_token"].as_str().unwrap().to_owned();
         caller
+    }
+
+    /// The same, of a service that may be gone.
+    pub(crate) async fn try_sign_in(address: &str, slug: &str, email: &str, password: &str) -> Option<Self> {
+        let (client, host) = (reqwest::Client::new(), format!("{slug}.localhost"));
+        let mut caller = Self { client, address: address.to_owned(), host, token: String::new() };
+        let credentials = serde_json::json!({"email": email, "password": password});
+        let answer = caller.request("POST", "/api/v1/auth/login", Some(credentials)).send().await.ok()?;
+        let body: Value = answer.json().await.ok()?;
+        caller.token = body["access_token"].as_str()?.to_owned();
+        Some(caller)
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {

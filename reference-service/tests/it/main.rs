@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod audit;
+mod audit_kill;
 mod auth;
 mod cli;
 mod cli_archive;
@@ -16,6 +17,7 @@ mod cli_life;
 mod cli_move;
 mod cli_outage;
 mod cli_resolution;
+mod cli_sinks;
 mod import_kill;
 mod import_read;
 mod import_write;

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use crate::kit::{Service, Site};
 
 /// Platform tables of which the service's login sees its tenant's rows.
-const STREAMS: [&str; 3] = ["outbox", "permission_changes", "sweep_hints"];
+const STREAMS: [&str; 4] = ["audit_outbox", "outbox", "permission_changes", "sweep_hints"];
 /// Platform tables on which it has no right at all.
 const CLOSED: &[&str] = &[
     "administrator_grants",
@@ -37,6 +37,7 @@ const CLOSED: &[&str] = &[
 const FUNCTIONS: &[&str] = &[
     "administrator_grant",
     "api_key",
+    "audit_is_followed",
     "confirm_tenant",
     "hold_home",
     "home_versions",

@@ -25,6 +25,7 @@ const DEFINERS: &[&str] = &[
     "platform.active_tenants(uuid, integer)",
     "platform.hold_home(uuid, bigint)",
     "platform.home_versions(uuid)",
+    "platform.audit_is_followed(uuid, text)",
     // Of any home: takes nothing, and makes the partitions of the months that come.
     "prepare_audit_partitions()",
 ];
@@ -41,13 +42,15 @@ const ALWAYS_TRIGGERS: &[&str] = &[
     "permission_schema_versions.immutable",
     "permission_schema_versions.log_schema",
     "audit_events.append_only",
+    "audit_events.follow",
     "audit_leaves.append_only",
     "audit_checkpoints.append_only",
     "audit_targets.append_only",
 ];
 
 /// The tables of `platform` in which tenants' rows stand together, under row security.
-const STREAMS: &[&str] = &["platform.outbox", "platform.permission_changes", "platform.sweep_hints"];
+const STREAMS: &[&str] =
+    &["platform.outbox", "platform.permission_changes", "platform.audit_outbox", "platform.sweep_hints"];
 
 /// What a database is held against. The default fits one that has only our own migrations.
 ///

@@ -3,6 +3,7 @@
 //! It has a policy of its own on the streams, so that nothing needs a role that bypasses row security. Use it in a
 //! worker, never in a server that answers requests.
 
+mod backlog;
 mod follower;
 mod login;
 mod tail;
@@ -15,6 +16,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow},
 };
 
+pub use backlog::Backlog;
 pub use follower::{Batch, FollowError, Follower};
 pub use tail::{Stretch, Tail};
 pub(crate) use wake::Wake;

@@ -63,12 +63,12 @@ impl Position {
     }
 
     /// The snapshot that is being read up to, where one is.
-    pub(super) fn until(&self) -> Option<&Snapshot> {
+    pub(crate) fn until(&self) -> Option<&Snapshot> {
         self.open.as_ref().map(|open| &open.until)
     }
 
     /// The row to go on behind, among transactions that ran in `seen`; the first of all when a stretch begins.
-    pub(super) fn after(&self, table: &StreamTable) -> (u64, &str) {
+    pub(crate) fn after(&self, table: &StreamTable) -> (u64, &str) {
         match &self.open {
             Some(open) => (open.xid, &open.key),
             None => (0, table.key().lowest()),

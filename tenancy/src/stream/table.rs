@@ -10,6 +10,13 @@ pub enum StreamKey {
 }
 
 impl StreamKey {
+    fn type_name(self) -> &'static str {
+        match self {
+            Self::Uuid => "uuid",
+            Self::Int => "int8",
+        }
+    }
+
     pub(super) fn lowest(self) -> &'static str {
         match self {
             Self::Uuid => "00000000-0000-0000-0000-000000000000",
@@ -57,6 +64,22 @@ impl StreamTable {
         self.key
     }
 
+    /// The statement that counts what was not read, and asks how old the oldest of it is.
+    ///
+    /// $1 the last snapshot, $2 below which everything was read, $3 the snapshot that is being read up to, or null, $4
+    /// and $5 the row up to which its rows were read, $6 how many are counted.
+    pub(crate) fn backlog_query(&self) -> String {
+        let (name, key) = (self.name, self.key.type_name());
+        format!(
+            "select count(*), extract(epoch from clock_timestamp() - min(at))::float8
+               from (select s.at from {name} s
+                      where s.xid >= $2::text::xid8 and not pg_visible_in_snapshot(s.xid, $1::text::pg_snapshot)
+                        and not ($3::text is not null and pg_visible_in_snapshot(s.xid, $3::text::pg_snapshot)
+                                 and (s.xid, s.id) <= ($4::text::xid8, $5::text::{key}))
+                      order by s.xid, s.id limit $6) unread"
+        )
+    }
+
     /// The statement that reads a page: one row with the state of the database, then rows of the stream.
     ///
     /// $1 transactions that ran in the last snapshot, $2 and $3 the row to go on behind among theirs, $4 and $5 the same
@@ -64,10 +87,7 @@ impl StreamTable {
     /// statement's own, $8 how many rows, $9 the stream's name.
     pub(super) fn page_query(&self) -> String {
         let Self { name, columns, .. } = self;
-        let key = match self.key {
-            StreamKey::Uuid => "uuid",
-            StreamKey::Int => "int8",
-        };
+        let key = self.key.type_name();
         let listed: String = columns.iter().map(|column| format!(", s.{column}")).collect();
         let repeated: String = columns.iter().map(|column| format!(", r.{column}")).collect();
         let nulls: String = columns.iter().map(|column| format!(", null as {column}")).collect();

@@ -61,7 +61,10 @@ async fn the_relay_sees_the_streams_of_all_tenants_and_nothing_else() {
     assert!(tables.len() > 25, "{tables:?}");
     for (table, column) in tables {
         let allowed: &[&str] = match table.as_str() {
-            "platform.outbox" | "platform.permission_changes" | "platform.sweep_hints" => &["select"],
+            "platform.outbox"
+            | "platform.permission_changes"
+            | "platform.audit_outbox"
+            | "platform.sweep_hints" => &["select"],
             "platform.stream_positions" => &["select", "insert", "update", "delete"],
             "platform.sweep_rounds" => &["select", "insert", "update"],
             _ => &[],
