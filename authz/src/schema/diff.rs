@@ -109,7 +109,7 @@ impl Schema {
         match info.kind {
             SlotKind::Relation => (format!("relation {name}"), String::new()),
             SlotKind::Permission | SlotKind::Mixed => {
-                (format!("permission {name}"), self.rule_text(&info.rule))
+                (format!("permission {name}"), self.text(&info.rule, true))
             }
         }
     }

@@ -120,11 +120,6 @@ impl Schema {
         }
     }
 
-    /// A rule as the native language says it.
-    pub(crate) fn rule_text(&self, rule: &Rule) -> String {
-        self.text(rule, true)
-    }
-
     /// Operations inside others have parentheses, needed or not: who binds tighter is easily forgotten.
     /// Recursion is bounded: rules are.
     pub(crate) fn text(&self, rule: &Rule, outermost: bool) -> String {

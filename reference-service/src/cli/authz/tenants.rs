@@ -23,14 +23,14 @@ pub(in crate::cli) enum Permissions {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Adopt {
+pub(in crate::cli) struct Adopt {
     /// The tenants' slugs.
     #[arg(required = true)]
     tenants: Vec<String>,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Export {
+pub(in crate::cli) struct Export {
     /// The tenant's slug.
     tenant: String,
 }
