@@ -82,7 +82,7 @@ impl Place {
 impl Postgres {
     async fn store(&self, schema: &Arc<Schema>, tuples: Vec<Relationship>) -> Stored<'_> {
         let turn = self.turn.replace(self.turn.get() + 1);
-        let tenant = &self.homes[turn % self.homes.len()];
+        let tenant = self.homes.get(turn % self.homes.len()).unwrap();
         let session = self.db.session(tenant, Actor::system("conformance"));
         let mut tx = self.db.tenants().begin(&session).await.unwrap();
         insert(&mut tx, &tuples).await;
@@ -168,7 +168,7 @@ impl Rows<'_> {
     /// A sample of the questions, and in the long run all: each is a statement of its own text.
     fn is_next(&self) -> bool {
         let asked = self.postgres.asked.replace(self.postgres.asked.get() + 1);
-        LongRound::is_asked_for() || asked % 16 == 0
+        LongRound::is_asked_for() || asked.is_multiple_of(16)
     }
 }
 

@@ -385,21 +385,16 @@ async fn schemas_move_with_their_tenant() {
     world.adopt(&new).await;
     world.touch(&old, &[rel!("document:7#viewer@user:anna")]).await;
     let versions = world.versions(&new).await;
-    for place in [HomePlace::database("eu"), HomePlace::schema()] {
-        world.db.control().move_tenant(world.tenant.id(), &place, |_| ()).await.unwrap();
-        let moved = world.db.connect(Tenants::builder()).await;
-        let tenant = moved.by_slug("acme").await.unwrap().unwrap();
-        let session = world.db.session(&tenant, Actor::system("test"));
-        let mut tx = moved.begin(&session).await.unwrap();
-        let there = new.schema_versions(&mut tx).await.unwrap();
-        assert_eq!(
-            there.iter().map(|one| (one.version(), one.id())).collect::<Vec<_>>(),
-            versions,
-            "{place}"
-        );
-        assert!(new.plan_schema(&mut tx).await.unwrap().is_adopted());
-        assert!(views(&new, &mut tx, "anna").await);
-        let refused = old.touch(&mut tx, &rel!("document:7#guest@user:eve")).await.unwrap_err();
-        assert!(matches!(refused, WriteError::NotInForce { .. }), "{place}: {refused}");
-    }
+    let place = HomePlace::database("eu");
+    world.db.control().move_tenant(world.tenant.id(), &place, |_| ()).await.unwrap();
+    let moved = world.db.connect(Tenants::builder()).await;
+    let tenant = moved.by_slug("acme").await.unwrap().unwrap();
+    let session = world.db.session(&tenant, Actor::system("test"));
+    let mut tx = moved.begin(&session).await.unwrap();
+    let there = new.schema_versions(&mut tx).await.unwrap();
+    assert_eq!(there.iter().map(|one| (one.version(), one.id())).collect::<Vec<_>>(), versions, "{place}");
+    assert!(new.plan_schema(&mut tx).await.unwrap().is_adopted());
+    assert!(views(&new, &mut tx, "anna").await);
+    let refused = old.touch(&mut tx, &rel!("document:7#guest@user:eve")).await.unwrap_err();
+    assert!(matches!(refused, WriteError::NotInForce { .. }), "{place}: {refused}");
 }

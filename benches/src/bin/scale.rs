@@ -58,12 +58,12 @@ impl Given {
             memory: number("SCALE_MEMORY_GB", 8.0) * 1e9,
             pause: number("SCALE_PAUSE_MS", 1_000.0) / 1e3,
             budget: number("SCALE_BUDGET", 5e6),
-            look: number("SCALE_LOOK_US", 500.0) / 1e6,
-            change: number("SCALE_CHANGE_US", 15.0) / 1e6,
+            look: number("SCALE_LOOK_US", 166.0) / 1e6,
+            change: number("SCALE_CHANGE_US", 11.1) / 1e6,
             share: number("SCALE_SHARE", 0.5),
-            load: number("SCALE_LOAD_US", 1.5) / 1e6,
-            bytes: number("SCALE_BYTES", 22.0),
-            stored: number("SCALE_STORED_BYTES", 300.0),
+            load: number("SCALE_LOAD_US", 3.0) / 1e6,
+            bytes: number("SCALE_BYTES", 22.2),
+            stored: number("SCALE_STORED_BYTES", 433.0),
         }
     }
 }

@@ -113,7 +113,7 @@ impl Export {
         let bar = ProgressBar::new(export.expected()).with_style(ProgressStyle::default_bar());
         while let Some(relationship) = export.next().await? {
             say!("{relationship}");
-            if export.exported() % 1_000 == 0 {
+            if export.exported().is_multiple_of(1_000) {
                 bar.set_position(export.exported());
             }
         }
