@@ -10,8 +10,7 @@ use crate::files::rename::Renames;
 use crate::graph::Row;
 use crate::relationship::Relationship;
 use crate::schema::{
-    Allowed, AllowedSubject, ConditionInfo, Definition, Module, Rewrite, Rule, Schema, SlotInfo, SlotKind,
-    SubjectKind,
+    Allowed, AllowedSubject, ConditionInfo, Definition, Module, Rewrite, Rule, Schema, SlotKind, SubjectKind,
 };
 
 /// Examples of each thing that cannot be said.
@@ -186,7 +185,7 @@ fn native(model: &Schema, renames: &Renames) -> Result<Schema, Vec<String>> {
                 definition = definition.relation(stored, allowed);
             }
             if slot.kind != SlotKind::Relation {
-                let rewrite = rewrite(model, renames, slot, stored, &slot.rule);
+                let rewrite = rewrite(model, renames, stored, &slot.rule);
                 definition = definition.permission(renames.slot(&slot.name), rewrite);
             }
             definition = definition.documented(&*slot.doc);
@@ -222,9 +221,9 @@ fn allowed(model: &Schema, renames: &Renames, allowed: &AllowedSubject) -> Allow
 }
 
 /// Recursion is bounded: rules are.
-fn rewrite(model: &Schema, renames: &Renames, slot: &SlotInfo, stored: &str, rule: &Rule) -> Rewrite {
+fn rewrite(model: &Schema, renames: &Renames, stored: &str, rule: &Rule) -> Rewrite {
     let name = |id: u32| renames.slot(model.slot(id).map_or("", |slot| &slot.name));
-    let each = |rule: &Rule| rewrite(model, renames, slot, stored, rule);
+    let each = |rule: &Rule| rewrite(model, renames, stored, rule);
     let joined = |rules: &[Rule], join: fn(Rewrite, Rewrite) -> Rewrite| {
         rules.iter().map(each).reduce(join).unwrap_or_else(Rewrite::nil)
     };

@@ -147,10 +147,12 @@ impl ZedFile {
             }
         }
         for (target, listed) in self.validation.iter().flatten() {
-            let line = text
-                .lines()
-                .position(|line| line.trim_start().trim_start_matches(['"', '\'']).starts_with(target));
-            let line = line.map_or(0, |at| at + 1);
+            // A key has no place of its own.
+            let is_key = |line: &str| {
+                let line = line.trim_start().trim_start_matches(['"', '\'']);
+                line.strip_prefix(target.as_str()).is_some_and(|rest| rest.starts_with([':', '"', '\'']))
+            };
+            let line = text.lines().position(is_key).map_or(0, |at| at + 1);
             match subjects((target, line), listed.as_deref().unwrap_or(&[])) {
                 Ok(found) => expectations.extend(found),
                 Err((line, message)) => faults.push(Fault::at(name, text, line, 1, message)),

@@ -67,14 +67,14 @@ impl Graph {
     /// );
     /// let questions = br#"{"object":"document:7","permission":"viewer","subject":"user:anna"}
     /// {"object":"document:7","permission":"viewer","subject":"user:bob"}
-    /// {"object":"document:7","permission":"view","subject":"user:bob"}
+    /// {"object":"document:7","permission":"viewr","subject":"user:bob"}
     /// "#;
     /// let mut answers = Vec::new();
     /// let answered = graph.answer_json_lines(&Context::new(), questions, 1, &mut answers);
     /// assert_eq!((answered.answers, answered.errors), (3, 1));
     /// assert_eq!(String::from_utf8(answers)?, r#"{"decision":"allowed"}
     /// {"decision":"denied"}
-    /// {"error":"`document` has no relation or permission `view`, did you mean `viewer`?","line":3}
+    /// {"error":"`document` has no relation or permission `viewr`, did you mean `viewer`?","line":3}
     /// "#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -243,7 +243,7 @@ fn an_import_that_the_native_language_cannot_say_stays_as_it_was() {
         Schema::parse_openfga(model).unwrap(),
         ["doc:1#a@user:x", "doc:1#gone@user:x"].map(|text| Ok(text.parse().unwrap())),
     );
-    assert_eq!(imported.not_native.len(), 1, "{:?}", imported.not_native);
+    assert_eq!(imported.not_native.len(), 2, "{:?}", imported.not_native);
     assert_eq!(texts(&imported.relationships), ["doc:1#a@user:x"]);
     let unsaid = &imported.unsaid[0];
     assert_eq!((unsaid.count, unsaid.reason.as_str()), (1, "`doc` stores nothing in `gone`"));

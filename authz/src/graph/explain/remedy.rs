@@ -125,7 +125,7 @@ impl Graph {
             holders: FxHashMap::default(),
             more: false,
         };
-        candidates.to_hold(&solve);
+        candidates.make_hold(&solve);
         let Candidates { mut found, mut more, .. } = candidates;
         found.sort_by_key(|(rank, _)| *rank);
         more |= found.len() > MAX_TRIED;
@@ -192,7 +192,7 @@ impl<'g> Candidates<'_, 'g> {
     }
 
     /// What would make one of the nodes hold that do not.
-    fn to_hold(&mut self, solve: &Solve) {
+    fn make_hold(&mut self, solve: &Solve) {
         let graph = self.search.graph;
         for node in solve.nodes.iter().filter(|node| node.value != Value::Yes) {
             let (group, object) = unkey(node.key);
@@ -218,7 +218,7 @@ impl<'g> Candidates<'_, 'g> {
         for pending in solve.ops.iter().filter(|pending| solve.value(pending.node) != Value::Yes) {
             match graph.schema.op(pending.op) {
                 Some(Op::Both { except, .. }) => {
-                    except.iter().for_each(|&group| self.to_fail(group, pending.object));
+                    except.iter().for_each(|&group| self.make_fail(group, pending.object));
                 }
                 Some(Op::All(walks)) => {
                     for walk in walks {
@@ -244,7 +244,7 @@ impl<'g> Candidates<'_, 'g> {
 
     /// What would make a node not hold that does: one of the relationships of its proof, or what the proof takes to be
     /// absent.
-    fn to_fail(&mut self, group: u32, object: u32) {
+    fn make_fail(&mut self, group: u32, object: u32) {
         if !self.asked.insert((false, key(group, object))) || self.search.solve(object, group) == Value::No {
             return;
         }
@@ -258,7 +258,7 @@ impl<'g> Candidates<'_, 'g> {
             for &group in except {
                 if self.asked.insert((true, key(group, pending.object))) {
                     let inner = self.search.reasons(pending.object, group);
-                    self.to_hold(&inner);
+                    self.make_hold(&inner);
                 }
             }
         }

@@ -32,7 +32,7 @@ pub(crate) enum Import {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Openfga {
+pub(crate) struct Openfga {
     /// Model, or a store file with its tuples and expectations.
     model: String,
     /// Tuples: `.csv`, `.json`, `.jsonl` or `.yaml`; may be given again.
@@ -43,7 +43,7 @@ pub(super) struct Openfga {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Spicedb {
+pub(crate) struct Spicedb {
     /// Schema, a validation file, or what `zed backup create` wrote.
     schema: String,
     /// Relationships, one a line; may be given again.
