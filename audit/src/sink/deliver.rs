@@ -362,7 +362,10 @@ impl Deliverer {
                 Ok::<_, StorageError>(&self.counters.dead)
             };
             match kept.await {
-                Ok(counter) => return Ok(Counters::add(counter, 1)),
+                Ok(counter) => {
+                    Counters::add(counter, 1);
+                    return Ok(());
+                }
                 Err(error) => tries = self.wait(message.tenant(), error, tries).await?,
             }
         }

@@ -1,5 +1,5 @@
 //! Integration tests, on a real Postgres.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 #[path = "../../../examples/check-audit-proof/src/check.rs"]
 mod check;

@@ -27,11 +27,11 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         let parse = || {
-            let (address, prefix) = match text.split_once('/') {
+            let (address, prefix): (IpAddr, Option<u8>) = match text.split_once('/') {
                 Some((address, prefix)) => (address.parse().ok()?, Some(prefix.parse().ok()?)),
                 None => (text.parse().ok()?, None),
             };
-            let longest = if let IpAddr::V4(_) = address { 32 } else { 128 };
+            let longest = if address.is_ipv4() { 32 } else { 128 };
             let prefix = prefix.unwrap_or(longest);
             (prefix <= longest).then_some(Self { address, prefix })
         };

@@ -82,7 +82,7 @@ impl Poster {
             return Ok(answer);
         }
         let sender = self.connect().await?;
-        Ok(self.exchange(sender, headers, body).await?)
+        self.exchange(sender, headers, body).await
     }
 
     async fn exchange(
