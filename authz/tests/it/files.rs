@@ -178,7 +178,7 @@ validation:
     let report = Scenario::read("v.yaml", text, &mut |_| None).unwrap().run();
     let failure = &report.failures[0];
     assert_eq!(report.failures.len(), 1, "{:?}", report.failures);
-    assert_eq!((failure.line, failure.given.to_string()), (16, "user:anna, user:bob".to_owned()));
+    assert_eq!((failure.line, failure.given.to_string()), (15, "user:anna, user:bob".to_owned()));
     assert_eq!(report.passed, 4);
 }
 
