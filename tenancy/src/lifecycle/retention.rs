@@ -50,8 +50,7 @@ impl Lifecycle {
         let (database, schema) = place.ok_or(LifecycleRefusal::UnknownTenant { tenant })?;
         let mut home = Hand::open(&self.control, Role::Source, &database, tenant).await?;
         let mut removed = 0;
-        let outcome =
-            self.in_turn(&mut main, &mut home, (tenant, schema.as_str()), tombstone, &mut removed).await;
+        let outcome = self.in_turn(&mut main, &mut home, (tenant, &schema), tombstone, &mut removed).await;
         if removed > 0 {
             // Whatever has stopped it: what is gone is told.
             main.run("rollback").await?;
