@@ -138,9 +138,7 @@ async fn faults(owner: &mut PgConnection) -> Vec<String> {
             _ if table.is_partition => "",
             // A visit takes away the hints that it has followed.
             ("sweep_hints", true) => "DELETE,INSERT,SELECT",
-            (_, true) | ("audit_events" | "audit_leaves" | "audit_checkpoints" | "audit_targets", _) => {
-                "INSERT,SELECT"
-            }
+            (_, true) | ("audit_events" | "audit_leaves" | "audit_checkpoints" | "audit_targets", _) => "INSERT,SELECT",
             _ => "DELETE,INSERT,SELECT,UPDATE",
         };
         if table.rights != expected {
