@@ -4,11 +4,9 @@
 //! event a day, so that turning pages and refreshing does not fill the trail with itself.
 
 use formwork_tenancy::{Cursor, TenantTx};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
-use crate::{Action, Audit, AuditError, Event, Filter, Outcome, Page, StoredEvent, Target, hex};
+use crate::{Action, Audit, AuditError, Event, Filter, Outcome, Page, Target, hex};
 
 /// Somebody has read the trail. The filter stands in `after`.
 pub const READ: Action = Action::new("audit.read");
@@ -44,23 +42,9 @@ impl Audit {
         limit: u64,
     ) -> Result<Page, AuditError> {
         let page = self.list(tx, filter, after, limit).await?;
-        let asked = serde_json::to_value(filter).unwrap_or_default();
-        self.tell_access(tx, once_a_day(tx, asked)).await?;
+        let event = Event::of(&READ).after(serde_json::to_value(filter).unwrap_or_default());
+        self.tell_access(tx, once_a_day(tx, event, filter)).await?;
         Ok(page)
-    }
-
-    /// As [`event`](Self::event), and tells the trail who has looked at it. Commit the transaction, as for
-    /// [`read`](Self::read).
-    ///
-    /// # Errors
-    ///
-    /// As [`event`](Self::event) and [`record`](Self::record).
-    pub async fn read_event(&self, tx: &mut TenantTx, id: Uuid) -> Result<Option<StoredEvent>, AuditError> {
-        let event = self.event(tx, id).await?;
-        if event.is_some() {
-            self.tell_access(tx, once_a_day(tx, json!({"event": id}))).await?;
-        }
-        Ok(event)
     }
 
     /// What was done to one entity, the newest first; a denial is not among it.
@@ -87,12 +71,10 @@ impl Audit {
 }
 
 /// By actor, question, and the day of the event's own identity.
-fn once_a_day(tx: &TenantTx, question: Value) -> Event {
+fn once_a_day(tx: &TenantTx, event: Event, filter: &Filter) -> Event {
     let session = tx.session();
-    let event = Event::of(&READ);
     let day = event.id().get_timestamp().map_or(0, |stamp| stamp.to_unix().0 / DAY);
     let who = format!("{} {:?}", session.actor(), session.impersonator());
-    let asked = Sha256::digest(format!("{who} {question}").as_bytes());
-    let key = format!("audit.read {day} {}", hex::encode(&asked));
-    event.after(question).idempotency_key(key)
+    let asked = Sha256::digest(format!("{who} {filter:?}").as_bytes());
+    event.idempotency_key(format!("audit.read {day} {}", hex::encode(&asked)))
 }

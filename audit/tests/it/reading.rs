@@ -33,16 +33,6 @@ async fn access_to_the_trail_is_in_the_trail_once_a_day_for_each_question() {
     Audit::new().read(&mut tx, &Filter::default(), None, 10).await.unwrap();
     drop(tx);
 
-    let mut tx = begin(&db, &tenant, eve).await;
-    let all = Audit::new().list(&mut tx, &Filter::default(), None, 10).await.unwrap().events;
-    let looked_at = all[0].id;
-    for _ in 0..2 {
-        let one = Audit::new().read_event(&mut tx, all[0].id).await.unwrap().unwrap();
-        assert_eq!(one.action, all[0].action);
-    }
-    assert!(Audit::new().read_event(&mut tx, Uuid::nil()).await.unwrap().is_none());
-    tx.commit().await.unwrap();
-
     let mut tx = begin(&db, &tenant, ada).await;
     let reads = Filter { action: Some("audit.read".into()), ..Filter::default() };
     let page = Audit::new().list(&mut tx, &reads, None, 10).await.unwrap();
@@ -50,8 +40,7 @@ async fn access_to_the_trail_is_in_the_trail_once_a_day_for_each_question() {
         page.events.iter().map(|event| (event.actor_id.clone(), event.after.clone().unwrap())).collect();
     let by = |id: u128| Uuid::from_u128(id).to_string();
     let (all, denied) = (serde_json::json!({}), serde_json::json!({"outcome": "denied"}));
-    let one = serde_json::json!({"event": looked_at});
-    assert_eq!(told, [(by(2), one), (by(2), all.clone()), (by(1), denied), (by(1), all)]);
+    assert_eq!(told, [(by(2), all.clone()), (by(1), denied), (by(1), all)]);
 }
 
 #[tokio::test]

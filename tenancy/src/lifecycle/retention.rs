@@ -49,43 +49,27 @@ impl Lifecycle {
         .await?;
         let (database, schema) = place.ok_or(LifecycleRefusal::UnknownTenant { tenant })?;
         let mut home = Hand::open(&self.control, Role::Source, &database, tenant).await?;
-        let mut removed = 0;
-        let outcome =
-            self.in_turn(&mut main, &mut home, (tenant, schema.as_str()), tombstone, &mut removed).await;
-        if removed > 0 {
-            // Whatever has stopped it: what is gone is told.
-            main.run("rollback").await?;
-            tell(&mut main, tenant, tombstone, removed, order).await?;
-        }
-        outcome.map(|()| removed)
-    }
-
-    /// One batch after the other, until there is none.
-    async fn in_turn(
-        &self,
-        main: &mut Hand,
-        home: &mut Hand,
-        (tenant, schema): (TenantId, &str),
-        tombstone: u64,
-        removed: &mut u64,
-    ) -> Result<(), LifecycleFault> {
         let remove = format!("select {schema}.remove_audit_events($1, $2)");
+        let mut removed = 0;
         loop {
             // Whoever places a hold takes this row too, and so waits for the end of the batch.
             main.run("begin").await?;
-            may_be_removed(main, tenant).await?;
-            is_home_live(home, tenant, schema).await?;
+            may_be_removed(&mut main, tenant).await?;
+            is_home_live(&mut home, tenant, &schema).await?;
             let gone: i64 = sqlx::query_scalar(AssertSqlSafe(&*remove))
                 .bind(tombstone as i64)
                 .bind(self.batch as i32)
                 .fetch_one(&mut home.conn)
                 .await?;
-            *removed += gone as u64;
-            main.commit().await?;
+            removed += gone as u64;
             if gone == 0 {
-                return Ok(());
+                break;
             }
+            main.commit().await?;
         }
+        tell(&mut main, tenant, tombstone, removed, order).await?;
+        main.commit().await?;
+        Ok(removed)
     }
 
     /// Drops what no tenant has anything in any more: the partitions of months that are over, in every database; answers
@@ -145,7 +129,8 @@ async fn tell(
     sqlx::query(
         "insert into platform.security_events (kind, tenant_id, detail)
          select 'tenant.events-removed', $1,
-                jsonb_build_object('tombstone', $2::bigint, 'events', $3::bigint, 'actor', $4::text, 'reason', $5::text)",
+                jsonb_build_object('tombstone', $2::bigint, 'events', $3::bigint, 'actor', $4::text, 'reason', $5::text)
+          where $3::bigint > 0",
     )
     .bind(tenant.as_uuid())
     .bind(tombstone as i64)

@@ -162,12 +162,11 @@ async fn list(caller: Caller, Query(asked): Query<Asked>) -> Result<Json<Listed<
 }
 
 async fn show(caller: Caller, Id(id): Id) -> Result<Json<EventView>, ApiError> {
-    let mut work = caller.begin().await?;
+    let mut work = caller.begin_read().await?;
     let tenant = work.tenant_id();
     work.authorize(&organization(tenant)).await?;
     let audit = work.app().audit.clone();
-    let event = audit.read_event(&mut work, id).await?.ok_or_else(|| ApiError::not_found("event"))?;
-    work.commit().await?;
+    let event = audit.event(&mut work, id).await?.ok_or_else(|| ApiError::not_found("event"))?;
     Ok(Json(event.into()))
 }
 
