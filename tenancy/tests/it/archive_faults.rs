@@ -226,7 +226,7 @@ async fn of_a_forged_archive_nothing_is_imported() {
         let sections = value["sections"].as_array_mut().unwrap();
         sections.swap(0, 1);
     };
-    let at_none = format!("`x` at version {}, and here it is at none", formwork_migrations::AUDIT.home.len());
+    let at_none = format!("`x` at version {}, and here it is at none", AUDIT.home.len());
     let cases = [
         ("another tenant's row", rows("sites", &|rows| rows.replacen(id, &other, 1)), "`sites`, line"),
         (
