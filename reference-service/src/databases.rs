@@ -257,14 +257,22 @@ impl Databases {
         self.owner.is_some()
     }
 
+    /// Connects as who follows the streams of the main database.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`], also for a login that may do more than follow.
+    pub async fn relay(&self) -> Result<Relay, DatabaseError> {
+        Named::new(RELAY_URL, "formwork_relay", self.relay.as_deref())?.relay().await
+    }
+
     /// Connects as who follows the streams, to each database by its name: the streams are one database's each.
     ///
     /// # Errors
     ///
     /// [`DatabaseError`], also for a login that may do more than follow.
     pub async fn relays(&self) -> Result<Vec<(String, Relay)>, DatabaseError> {
-        let main = Named::new(RELAY_URL, "formwork_relay", self.relay.as_deref())?;
-        let mut relays = vec![("main".to_owned(), main.relay().await?)];
+        let mut relays = vec![("main".to_owned(), self.relay().await?)];
         for other in &self.others {
             let variable = Other::variable(&other.name, RELAY);
             let there = Named::new(&variable, "formwork_relay", other.relay.as_deref())?;

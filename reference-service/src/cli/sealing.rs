@@ -41,9 +41,7 @@ impl Sealing {
     ) -> Result<(), Failure> {
         let Some(key) = &self.seal_key else { return Ok(()) };
         let sealer = sealer(key, self.seal_anchor.as_deref())?;
-        for (_, relay) in databases.relays().await? {
-            background.seal(relay, sealer.clone(), Duration::from_secs(self.seal_every));
-        }
+        background.seal(databases.relay().await?, sealer, Duration::from_secs(self.seal_every));
         Ok(())
     }
 }
