@@ -40,6 +40,7 @@ async fn main() -> Result<(), Failure> {
     let before = sqlx::PgPool::connect_with(server.options(LocalRole::Superuser).await).await?;
     sqlx::raw_sql(
         "create table public.invoices (id uuid primary key, customer text not null, iban text, is_paid bool not null);
+         grant usage on schema public to formwork_app;
          grant select, insert, update on public.invoices to formwork_app",
     )
     .execute(&before)

@@ -98,6 +98,10 @@ fn what_pages_show_of_a_run_is_what_is_printed() {
     for (name, page) in pages() {
         for block in blocks(&page, "console") {
             let (command, output) = block.split_once('\n').unwrap();
+            // Run and compared by the service's own tests, which have the program.
+            if command.contains("formwork ") {
+                continue;
+            }
             let program = match command.rsplit_once("--bin ") {
                 Some((_, program)) => program,
                 // The reader's own program, of the same page.

@@ -63,7 +63,7 @@ async fn exported_from_shared_and_restored_into_every_mode_the_bytes_are_the_sam
     let expected = entries(&first, &tenant).await;
     let (mut archive, original) = export(&first, tenant.id()).await;
     assert_eq!(section(&original, "\"Entries\"").rows(), 8);
-    assert_eq!(original.sections().len(), 17, "{original:?}");
+    assert_eq!(original.sections().len(), 18, "{original:?}");
     assert_eq!(original.rows(), 4 + 3 * 8);
     assert!(!String::from_utf8(archive.clone()).unwrap().contains("theirs"));
 

@@ -322,12 +322,12 @@ async fn a_tenant_that_moves_takes_its_dead_letters_along_and_nothing_comes_agai
     .await;
     let tenant = db.tenant("a", Isolation::Shared).await;
     let (relay, sink) = (db.relay().await, Kept::default());
-    let there = formwork_tenancy::Relay::builder()
+    let relay_there = formwork_tenancy::Relay::builder()
         .connect_with(db.options_of("eu", formwork_tenancy::local_postgres::LocalRole::Relay).await)
         .await
         .unwrap();
     let here = followed(&db, &relay, "test", &sink).await;
-    let there = followed(&db, &there, "test", &sink).await;
+    followed(&db, &relay_there, "test", &sink).await;
     sink.answers([refused()]);
     recorded(&db, &tenant, &["step.refused", "step.one"]).await;
     here.run_once().await.unwrap();
@@ -335,8 +335,12 @@ async fn a_tenant_that_moves_takes_its_dead_letters_along_and_nothing_comes_agai
     recorded(&db, &tenant, &["step.two"]).await;
     db.control().move_tenant(tenant.id(), &HomePlace::database("eu"), |_| ()).await.unwrap();
     db.control().finish_move(tenant.id(), Duration::ZERO).await.unwrap();
-    let moved = db.tenants().by_id(tenant.id()).await.unwrap().unwrap();
+    // A handle that remembers nothing of before.
+    let fresh = db.connect(formwork_tenancy::Tenants::builder()).await;
+    let moved = fresh.by_id(tenant.id()).await.unwrap().unwrap();
     recorded(&db, &moved, &["step.three"]).await;
+    let here = Deliverer::new(&fresh, &relay, "test", sink.clone());
+    let there = Deliverer::new(&fresh, &relay_there, "test", sink.clone());
     here.run_once().await.unwrap();
     there.run_once().await.unwrap();
     assert_eq!(sink.actions(), ["step.one", "step.two", "step.three"]);

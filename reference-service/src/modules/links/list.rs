@@ -20,8 +20,10 @@ use crate::http::{
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// An entity as `task:<id>`.
+    #[schemars(extend("format" = "entity"))]
     source: Option<String>,
     /// An entity as `project:<id>`.
+    #[schemars(extend("format" = "entity"))]
     target: Option<String>,
     /// A link type by its forward name: `blocks`.
     relationship: Option<String>,
@@ -44,6 +46,10 @@ pub(super) async fn list(
         (None, Some(target)) => (target, None, Direction::Inverse),
         (None, None) => return Err(ApiError::invalid("source", "name a source or a target")),
     };
+    let mut work = caller.begin_read().await?;
+    for named in std::iter::once(&from).chain(&other) {
+        work.require("view", &Object::new(named.kind.clone(), named.id)).await?;
+    }
     let mut selection = Selection::new().direction(direction).with_symmetric();
     if let Some(other) = other {
         selection = selection.other(other);
@@ -51,8 +57,6 @@ pub(super) async fn list(
     if let Some(name) = asked.relationship {
         selection = selection.stored_as(name);
     }
-    let mut work = caller.begin_read().await?;
-    work.require("view", &Object::new(from.kind.clone(), from.id)).await?;
     work.asked_elsewhere();
     let links = work.app().links.clone();
     let page = links.linked(&mut work, &from, &selection, after, limit).await?;
