@@ -68,7 +68,8 @@ async fn a_relay_that_is_a_superuser() {
     let own = "create role seed_relay login;
                alter policy relay_reads on platform.outbox to seed_relay;
                alter policy relay_reads on platform.permission_changes to seed_relay;
-               alter policy relay_reads on platform.sweep_hints to seed_relay";
+               alter policy relay_reads on platform.sweep_hints to seed_relay;
+               alter policy relay_reads on platform.audit_outbox to seed_relay";
     patient.is_fine(By::Superuser, own).await;
     let seed = "alter role seed_relay superuser";
     patient.repairs(By::Superuser, seed, &[("login-superuser", "seed_relay")]).await;
